@@ -1,0 +1,135 @@
+"""What a user may pass, and the error text when it is something else.
+
+Every message names the function, the argument, what it must be and what came.
+Shapes and dtypes are static under `jit`, so these checks run once, at trace time.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxalign._core.typing import Array
+
+
+def describe(value: Any) -> str:
+    """Type, and shape and dtype where there are any: `ndarray float32 (3, 4)`."""
+    name = type(value).__name__
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        kind = "array" if isinstance(value, jax.Array) else name
+        return f"{kind} {value.dtype} {tuple(value.shape)}"
+    return f"{name} {value!r}" if isinstance(value, (str, int, float, bool)) else name
+
+
+def as_array(function: str, argument: str, value: Any) -> Array:
+    """`value` as a JAX array; whatever has `__array__` or DLPack is taken.
+
+    Raises:
+      TypeError: for anything else, and for arrays of Python objects.
+    """
+    if isinstance(value, jax.Array):
+        return value
+    if hasattr(value, "__array__") or isinstance(value, np.generic):
+        try:
+            host = np.asarray(value)
+        except (TypeError, RuntimeError):  # torch.bfloat16 and device tensors have no NumPy form
+            return jnp.from_dlpack(value)
+        if host.dtype == object:
+            raise TypeError(
+                f"{function}: {argument} must hold numbers, got an array of Python objects, shape {host.shape}"
+            )
+        return jnp.asarray(host)
+    if hasattr(value, "__dlpack__"):
+        return jnp.from_dlpack(value)
+    raise TypeError(f"{function}: {argument} must be an array (anything with __array__ or DLPack), got {describe(value)}")
+
+
+def check_floating(function: str, argument: str, value: Array) -> None:
+    """Raise `TypeError` unless `value` is a real floating-point array."""
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise TypeError(
+            f"{function}: {argument} must be floating point, got {describe(value)}; convert it with .astype(float)"
+        )
+
+
+def check_matrix(function: str, argument: str, value: Array) -> None:
+    """Raise unless `value` is a floating `(n, d)` array with at least one row and one column."""
+    check_floating(function, argument, value)
+    if value.ndim != 2:
+        raise ValueError(
+            f"{function}: {argument} must have shape (examples, features), got {describe(value)}; "
+            "flatten or pool the other axes first (jaxalign.preprocess)"
+        )
+    if 0 in value.shape:
+        raise ValueError(f"{function}: {argument} must not be empty, got {describe(value)}")
+
+
+def check_mask(function: str, mask: Array | None, rows: int) -> None:
+    """Raise unless `mask` is None or a boolean array of length `rows`."""
+    if mask is None:
+        return
+    if mask.dtype != jnp.bool_:
+        raise TypeError(f"{function}: mask must be boolean, got {describe(mask)}")
+    if mask.shape != (rows,):
+        raise ValueError(f"{function}: mask must have shape ({rows},), one entry a row, got {tuple(mask.shape)}")
+
+
+def check_rows(function: str, x: Array, mask: Array | None = None, *, argument: str = "x") -> None:
+    """Check one representation and its mask."""
+    check_matrix(function, argument, x)
+    check_mask(function, mask, x.shape[0])
+
+
+def check_pair(function: str, x: Array, y: Array, mask: Array | None = None) -> None:
+    """Check two representations of the same examples and their common mask."""
+    check_matrix(function, "x", x)
+    check_matrix(function, "y", y)
+    if x.shape[0] != y.shape[0]:
+        raise ValueError(
+            f"{function}: x and y must have the same number of rows, one per example, got {x.shape[0]} and {y.shape[0]}"
+        )
+    check_mask(function, mask, x.shape[0])
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """`"; did you mean 'cka'?"` when one of the options is close, else an empty string."""
+    close = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def check_choice(function: str, argument: str, value: Any, options: Iterable[str]) -> None:
+    """Raise `ValueError` unless `value` is one of `options`."""
+    options = tuple(options)
+    if value not in options:
+        hint = nearest(value, options) if isinstance(value, str) else ""
+        raise ValueError(f"{function}: {argument} must be one of {', '.join(map(repr, options))}, got {value!r}{hint}")
+
+
+def check_integer(function: str, argument: str, value: Any, *, minimum: int) -> None:
+    """Raise unless `value` is a Python or NumPy integer of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{function}: {argument} must be an integer, got {describe(value)}")
+    if value < minimum:
+        raise ValueError(f"{function}: {argument} must be at least {minimum}, got {value}")
+
+
+def check_neighbors(function: str, k: Any, rows: int) -> None:
+    """Raise unless `1 <= k < rows`: a row is never its own neighbor."""
+    check_integer(function, "k", k, minimum=1)
+    if k >= rows:
+        raise ValueError(f"{function}: k must be smaller than the number of rows ({rows}), self excluded, got {k}")
+
+
+def check_positive(function: str, argument: str, value: Any) -> None:
+    """Raise unless `value` is a positive number; arrays and tracers pass unread."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if hasattr(value, "shape"):
+            return
+        raise TypeError(f"{function}: {argument} must be a number, got {describe(value)}")
+    if not value > 0:
+        raise ValueError(f"{function}: {argument} must be positive, got {value}")

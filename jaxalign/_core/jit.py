@@ -1,0 +1,50 @@
+"""`jax.jit` that keeps a function's signature and takes any kind of array."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, cast
+
+import jax
+
+from jaxalign._core.checks import as_array
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def jit(*, static: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Compile a public function whose positional parameters, and `mask`, are arrays.
+
+    Arrays of other libraries (NumPy, torch, anything with `__array__` or DLPack) are
+    converted at the door, so that the error for a wrong one names the function and
+    the argument. Type checkers see the signature of the function itself.
+
+    Args:
+      static: names of keyword arguments that are hashable facts, not arrays.
+    """
+
+    def wrap(fn: Callable[P, R]) -> Callable[P, R]:
+        name = getattr(fn, "__name__", "function")
+        parameters = inspect.signature(fn).parameters.values()
+        positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        arrays = {*positional, "mask"} - set(static)
+        compiled = jax.jit(fn, static_argnames=static)
+
+        @functools.wraps(fn)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            args = tuple(
+                as_array(name, argument, value) if argument in arrays and value is not None else value
+                for argument, value in zip(positional, args, strict=False)
+            ) + args[len(positional) :]
+            kwargs = {
+                argument: as_array(name, argument, value) if argument in arrays and value is not None else value
+                for argument, value in kwargs.items()
+            }
+            return compiled(*args, **kwargs)
+
+        return cast(Callable[P, R], call)
+
+    return wrap

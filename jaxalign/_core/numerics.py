@@ -1,0 +1,130 @@
+"""The arithmetic every result goes through: dtypes, products, centering, safe roots.
+
+Three rules, each of which has made a published library wrong when broken:
+results are accumulated in float32 or wider; columns are centered before any
+product is formed; roots and quotients have a gradient that is finite everywhere.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxalign._core.typing import Array, Bool, Float
+
+
+def accum_dtype(*arrays: Array) -> jnp.dtype:
+    """The dtype results are accumulated in: float64 if any input is, else float32."""
+    return jnp.dtype(jnp.float64 if any(a.dtype == jnp.float64 for a in arrays) else jnp.float32)
+
+
+def widen(x: Array) -> Array:
+    """`x` in its accumulation dtype: half precision becomes float32."""
+    return x.astype(accum_dtype(x))
+
+
+def matmul(a: Array, b: Array, *, precision: lax.Precision = lax.Precision.HIGHEST) -> Array:
+    """`a @ b`, accumulated and returned in `accum_dtype(a, b)`."""
+    dtype = accum_dtype(a, b)
+    if a.dtype != b.dtype:
+        a, b = a.astype(dtype), b.astype(dtype)
+    return jnp.matmul(a, b, precision=precision, preferred_element_type=dtype)
+
+
+def gram_matmul(a: Float[Array, "m d"], b: Float[Array, "n d"]) -> Float[Array, "m n"]:
+    """`a @ b.T` without a transposed copy."""
+    return contract(a, b, (1, 1))
+
+
+def cross_matmul(a: Float[Array, "n p"], b: Float[Array, "n q"]) -> Float[Array, "p q"]:
+    """`a.T @ b` without a transposed copy."""
+    return contract(a, b, (0, 0))
+
+
+def contract(a: Array, b: Array, axes: tuple[int, int]) -> Array:
+    """Sum of products over one axis of each matrix, in `accum_dtype(a, b)`."""
+    dtype = accum_dtype(a, b)
+    dimensions = (((axes[0],), (axes[1],)), ((), ()))
+    return lax.dot_general(
+        a.astype(dtype), b.astype(dtype), dimensions, precision=lax.Precision.HIGHEST, preferred_element_type=dtype
+    )
+
+
+def safe_sqrt(v: Array) -> Array:
+    """`sqrt(v)`, and 0 with zero gradient where `v <= 0` (plain `sqrt` gives NaN there)."""
+    ok = v > 0
+    return jnp.where(ok, jnp.sqrt(jnp.where(ok, v, 1)), 0)
+
+
+def safe_divide(a: Array, b: Array, *, otherwise: float = 0.0) -> Array:
+    """`a / b` where `b > 0`, else `otherwise`, with zero gradient there."""
+    ok = b > 0
+    return jnp.where(ok, a / jnp.where(ok, b, 1), otherwise)
+
+
+def mask_rows(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Array, "n d"]:
+    """`x` with padded rows set to 0; NaN in them does not survive."""
+    return x if mask is None else jnp.where(mask[:, None], x, 0)
+
+
+def row_count(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Array, ""]:
+    """How many rows count, as a floating scalar (integers overflow in `n * n`)."""
+    dtype = accum_dtype(x)
+    return jnp.asarray(x.shape[0], dtype) if mask is None else jnp.sum(mask, dtype=dtype)
+
+
+def column_mean(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Float[Array, "d"]:
+    """Mean of the rows that count, as the first of them plus the mean difference from it.
+
+    The difference keeps small variation on a large offset, and makes the mean of a
+    constant column that very constant, so that centering leaves exactly 0.
+    """
+    x = widen(x)
+    first = lax.stop_gradient(x[0] if mask is None else mask_rows(x, mask)[jnp.argmax(mask)])
+    difference = mask_rows(x - first[None, :], mask)
+    return first + jnp.sum(difference, axis=0) / jnp.maximum(row_count(x, mask), 1)
+
+
+def center_columns(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Float[Array, "n d"]:
+    """Rows minus their mean, in the accumulation dtype; padded rows become 0."""
+    return mask_rows(widen(x) - column_mean(x, mask)[None, :], mask)
+
+
+def normalize_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Rows divided by their Euclidean length; a zero row stays zero, with zero gradient.
+
+    Each row is first divided by a power of two near its largest entry, which is exact,
+    so that squares neither overflow nor vanish.
+    """
+    x = widen(x)
+    x = x * binary_scale(x, axis=1)
+    length = safe_sqrt(jnp.sum(x * x, axis=1, keepdims=True))
+    return safe_divide(x, length)
+
+
+def binary_scale(x: Array, *, axis: int | None = None) -> Array:
+    """A power of two that brings the largest magnitude of `x` near 1 (1 where `x` is all 0).
+
+    Multiplying by it rounds nothing, so results do not change; without it the fourth
+    powers in a norm of moments leave float32 at entries of about 1e9 and 1e-10.
+    """
+    largest = lax.stop_gradient(jnp.max(jnp.abs(x), axis=axis, keepdims=axis is not None))
+    _, exponent = jnp.frexp(jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1))
+    limit = jnp.finfo(x.dtype).maxexp - 2
+    return jnp.ldexp(jnp.ones_like(largest), jnp.clip(-exponent, min=-limit, max=limit))
+
+
+def take_rows(x: Array, indices: Array) -> Array:
+    """Rows of `x` by index; indices must be in range."""
+    return jnp.take(x, indices, axis=0, mode="clip")
+
+
+def symmetrize(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """Mean of a square matrix and its transpose."""
+    return 0.5 * (matrix + matrix.T)
+
+
+def stop(tree):
+    """The same pytree with no gradient flowing into it."""
+    return jax.tree.map(lax.stop_gradient, tree)
