@@ -118,13 +118,3 @@ def binary_scale(x: Array, *, axis: int | None = None) -> Array:
 def take_rows(x: Array, indices: Array) -> Array:
     """Rows of `x` by index; indices must be in range."""
     return jnp.take(x, indices, axis=0, mode="clip")
-
-
-def symmetrize(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """Mean of a square matrix and its transpose."""
-    return 0.5 * (matrix + matrix.T)
-
-
-def stop(tree):
-    """The same pytree with no gradient flowing into it."""
-    return jax.tree.map(lax.stop_gradient, tree)

@@ -1,0 +1,178 @@
+"""Linear algebra whose gradients exist: thin SVD, rank masks, PSD roots, polar factor, nuclear norm.
+
+Derivatives of single singular vectors blow up where singular values coincide; those of
+the sums, roots and factors used by alignment scores do not. Each such function has its
+derivative in closed form (Daleckii–Krein divided differences), so it is finite for
+repeated and for zero singular values. Numerical rank is a mask, never a slice: what
+lies below it is exactly 0, and derivatives are those within the set of matrices of that
+rank.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from jaxalign._core.numerics import binary_scale, contract, matmul, widen
+from jaxalign._core.typing import Array, Bool, Float
+
+
+def thin_svd(x: Float[Array, "n d"]) -> tuple[Float[Array, "n r"], Float[Array, "r"], Float[Array, "r d"]]:
+    """`u, s, vt` with `x = u @ diag(s) @ vt` and `r = min(n, d)`, in float32 or wider.
+
+    `x` is scaled by a power of two first, which rounds nothing. The derivative is JAX's
+    own, infinite at repeated singular values: differentiate `nuclear_norm`,
+    `polar_factor` or another function below instead.
+    """
+    x = widen(x)
+    scale = binary_scale(x)
+    u, s, vt = jnp.linalg.svd(x * scale, full_matrices=False)
+    return u, s / scale, vt
+
+
+def numerical_rank_mask(s: Float[Array, "r"], shape: tuple[int, int], dtype: jnp.dtype) -> Bool[Array, "r"]:
+    """Which singular values differ from 0: those above `max(shape) · eps(dtype) · max(s)`.
+
+    NaN counts as different, so that it reaches the result.
+    """
+    tolerance = max(shape) * float(jnp.finfo(dtype).eps) * jnp.max(s, initial=0)
+    return ~(s <= tolerance)
+
+
+def nuclear_norm(matrix: Float[Array, "n d"]) -> Float[Array, ""]:
+    """Sum of the singular values; its derivative is the polar factor, 0 at the zero matrix.
+
+    The second derivative is finite as well.
+    """
+    x = widen(matrix)
+    scale = binary_scale(x)
+    return _nuclear_norm(x * scale) / scale
+
+
+def polar_factor(matrix: Float[Array, "n d"], *, ridge: float | Float[Array, ""] = 0.0) -> Float[Array, "n d"]:
+    r"""`X (XᵀX + ridge I)^(-1/2)`: singular values `s` become `s / sqrt(s² + ridge)`.
+
+    Without a ridge, they become 1 on the numerical range and 0 outside it: the nearest
+    matrix with orthonormal columns (or rows), up to rank.
+    """
+    x = widen(matrix)
+    ridge = jnp.asarray(ridge, x.dtype)
+    scale = binary_scale(jnp.maximum(jnp.max(jnp.abs(x)), jnp.sqrt(ridge)))
+    return _polar(x * scale, ridge * scale * scale)[0]
+
+
+def psd_sqrt(matrix: Float[Array, "n n"], *, ridge: float | Float[Array, ""] = 0.0) -> Float[Array, "n n"]:
+    """Symmetric square root of `matrix + ridge I`, for a symmetric positive semidefinite `matrix`.
+
+    Only the symmetric part is read; eigenvalues that are negative or numerically 0 count as 0.
+    """
+    x, ridge, half = _scaled_psd(matrix, ridge)
+    return _psd_root(x, ridge, False) / half
+
+
+def psd_inverse_sqrt(matrix: Float[Array, "n n"], *, ridge: float | Float[Array, ""] = 0.0) -> Float[Array, "n n"]:
+    """Symmetric inverse square root of `matrix + ridge I`; directions where that is 0 stay 0 (pseudo-inverse)."""
+    x, ridge, half = _scaled_psd(matrix, ridge)
+    return _psd_root(x, ridge, True) * half
+
+
+@jax.custom_jvp
+def _nuclear_norm(x: Array) -> Array:
+    return jnp.sum(jnp.linalg.svd(x, compute_uv=False))
+
+
+@_nuclear_norm.defjvp
+def _nuclear_norm_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    polar, norm = _polar(x, jnp.zeros((), x.dtype))  # itself differentiable, for second derivatives
+    return norm, jnp.sum(polar * dx)
+
+
+@jax.custom_jvp
+def _polar(x: Array, ridge: Array) -> tuple[Array, Array]:
+    """The polar factor and the nuclear norm, from one decomposition."""
+    u, s, vt = thin_svd(x)
+    _, kept, inverse = _kept(s, x.shape, ridge)
+    return matmul(u * (kept * inverse)[None, :], vt), jnp.sum(s)
+
+
+@_polar.defjvp
+def _polar_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[tuple, tuple]:
+    """Divided differences of `h(s) = s / r(s)`, `r² = s² + ridge`, on the two parts of `uᵀ dx v`.
+
+    The symmetric part is multiplied by `(hᵢ − hⱼ) / (sᵢ − sⱼ)`, the skew part by
+    `(hᵢ + hⱼ) / (sᵢ + sⱼ)`, and what lies outside the span of `u` or `v` by `hᵢ / sᵢ`.
+    With `g² = 1 − h²` the first is a ratio of sums, so equal singular values are no exception.
+    """
+    (x, ridge), (dx, dridge) = primals, tangents
+    u, s, vt = thin_svd(x)
+    inside, kept, inverse = _kept(s, x.shape, ridge)
+    h, g = kept * inverse, jnp.sqrt(ridge) * inverse
+    both = inside[:, None] & inside[None, :]
+    one = jnp.where(inside, inverse, 0)
+    edge = jnp.where(inside[:, None] | inside[None, :], one[:, None] + one[None, :], inverse[:, None])
+    h_sum = h[:, None] + h[None, :]
+    sums = h[:, None] * inverse[None, :] + inverse[:, None] * h[None, :]  # (sᵢ + sⱼ) / (rᵢ rⱼ)
+    even = jnp.where(both, g[:, None] * g[None, :] * sums / jnp.where(both, h_sum, 1), edge)
+    odd = jnp.where(both, h_sum / jnp.where(both, kept[:, None] + kept[None, :], 1), edge)
+
+    left = contract(u, dx, (0, 0))
+    inner = matmul(left, vt.T)
+    change = 0.5 * (even * (inner + inner.T) + odd * (inner - inner.T)) - jnp.diag(0.5 * h * inverse * inverse * dridge)
+    tangent = matmul(matmul(u, change), vt)
+    if x.shape[0] > x.shape[1]:
+        tangent += matmul(matmul(dx - matmul(u, left), vt.T) * inverse[None, :], vt)
+    elif x.shape[0] < x.shape[1]:
+        tangent += matmul(u * inverse[None, :], left - matmul(inner, vt))
+    norm_tangent = jnp.sum(jnp.where(inside, jnp.diagonal(inner), 0))
+    return (matmul(u * h[None, :], vt), jnp.sum(s)), (tangent, norm_tangent)
+
+
+def _kept(s: Array, shape: tuple[int, ...], ridge: Array) -> tuple[Array, Array, Array]:
+    """The numerical range, `s` on it, and `1 / sqrt(s² + ridge)` (0 where that is infinite)."""
+    inside = numerical_rank_mask(s, (shape[0], shape[1]), s.dtype)
+    kept = jnp.where(inside, s, 0)
+    return inside, kept, _reciprocal(jnp.hypot(kept, jnp.sqrt(ridge)))
+
+
+def _reciprocal(r: Array) -> Array:
+    return jnp.where(r == 0, 0, 1 / jnp.where(r == 0, 1, r))
+
+
+def _scaled_psd(matrix: Array, ridge: float | Array) -> tuple[Array, Array, Array]:
+    """The symmetric part and the ridge times a power of four, and the root of that power."""
+    x = widen(matrix)
+    x, ridge = 0.5 * (x + x.T), jnp.asarray(ridge, x.dtype)
+    half = binary_scale(jnp.sqrt(jnp.maximum(jnp.max(jnp.abs(x)), ridge)))
+    return x * half * half, ridge * half * half, half
+
+
+def _eigen_roots(x: Array, ridge: Array) -> tuple[Array, Array, Array]:
+    """Eigenvectors, the roots of the eigenvalues plus `ridge`, and their reciprocals."""
+    values, vectors = jnp.linalg.eigh(x, symmetrize_input=False)
+    kept = jnp.where(numerical_rank_mask(values, (x.shape[0], x.shape[0]), x.dtype), values, 0)
+    roots = jnp.sqrt(kept + ridge)
+    return vectors, roots, _reciprocal(roots)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _psd_root(x: Array, ridge: Array, invert: bool) -> Array:
+    vectors, roots, inverses = _eigen_roots(x, ridge)
+    return matmul(vectors * (inverses if invert else roots)[None, :], vectors.T)
+
+
+@_psd_root.defjvp
+def _psd_root_jvp(invert: bool, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Divided differences of the root: `1 / (rᵢ + rⱼ)`, and `−1 / (rᵢ rⱼ (rᵢ + rⱼ))` for the inverse."""
+    (x, ridge), (dx, dridge) = primals, tangents
+    vectors, roots, inverses = _eigen_roots(x, ridge)
+    factor = _reciprocal(roots[:, None] + roots[None, :])
+    if invert:
+        product = inverses[:, None] * inverses[None, :]
+        cube = inverses**3  # against a direction that is 0: (1/rᵢ − 0) / (rᵢ² − 0)
+        factor = jnp.where(product > 0, -product * factor, cube[:, None] + cube[None, :])
+    inner = matmul(vectors.T, matmul(0.5 * (dx + dx.T), vectors)) + dridge * jnp.eye(x.shape[0], dtype=x.dtype)
+    values = matmul(vectors * (inverses if invert else roots)[None, :], vectors.T)
+    return values, matmul(matmul(vectors, factor * inner), vectors.T)

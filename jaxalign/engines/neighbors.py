@@ -1,0 +1,124 @@
+"""Exact nearest neighbors of every row, by blocks of rows against tiles of columns.
+
+A block of scores is one matrix product. Its top k are found in two stages: the maximum of
+each group of columns, the k best groups, then the k best of their members. That is exact,
+since a group whose maximum is not among the k best has no member among them, and it reads
+the scores once where a full top-k would walk every row.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxalign._core.numerics import binary_scale, column_mean, gram_matmul, mask_rows, normalize_rows, widen
+from jaxalign._core.typing import Array, Bool, Float, Int
+
+#: How two rows may be compared.
+METRICS = ("cosine", "euclidean")
+#: Rows scored at a time.
+BLOCK_ROWS = 512
+#: Columns scored at a time, at most: bounds memory for any number of examples.
+COLUMN_TILE = 16384
+#: Columns whose maximum is taken first.
+GROUP = 16
+#: Rows are scored around their mean when it holds more than this multiple of their variance.
+CONCENTRATED = 16.0
+
+
+def nearest_neighbors(
+    x: Float[Array, "n d"], *, k: int, metric: str, mask: Bool[Array, "n"] | None = None
+) -> Int[Array, "n k"]:
+    """Indices of the `k` nearest other rows of each row, nearest first.
+
+    Equal scores are in the order of their index, lowest first; a row is never its own
+    neighbor, a duplicate of it may be. With a mask, rows that do not count are nobody's
+    neighbors (their own are without meaning). No gradient flows.
+
+    Args:
+      x: rows `(n, d)`.
+      k: number of neighbors, `1 <= k < n`, static.
+      metric: `"cosine"` or `"euclidean"`, static.
+      mask: which rows count, `(n,)`.
+    """
+    rows, bonus = _scoring_form(lax.stop_gradient(mask_rows(widen(x), mask)), metric, mask)
+    n = rows.shape[0]
+    group = GROUP if k * GROUP * 4 <= n else 1
+    tile = min(COLUMN_TILE, -(-n // group) * group)
+    tiles = -(-n // tile)
+    # Padded once, here: padding inside the loop would copy every block of scores.
+    padding = tiles * tile - n
+    candidates = jnp.pad(rows, ((0, padding), (0, 0)))
+    bonus = jnp.pad(bonus, (0, padding), constant_values=-jnp.inf)
+    size = min(BLOCK_ROWS, n)
+    blocks = -(-n // size)
+
+    def search(block: Array) -> Int[Array, "b k"]:
+        start = jnp.minimum(block * size, n - size)
+        query = lax.dynamic_slice_in_dim(rows, start, size)
+        own = start + jnp.arange(size, dtype=start.dtype)
+
+        def best_of(column: Array) -> tuple[Array, Array]:
+            first = column * tile
+            scores = gram_matmul(query, lax.dynamic_slice_in_dim(candidates, first, tile))
+            scores = scores + lax.dynamic_slice_in_dim(bonus, first, tile)[None, :]
+            index = first + jnp.arange(tile, dtype=first.dtype)
+            scores = jnp.where(own[:, None] == index[None, :], -jnp.inf, scores)
+            values, places = two_stage_top_k(scores, k, group)
+            return values, places + first
+
+        if tiles == 1:
+            return best_of(jnp.zeros_like(start))[1]
+
+        def merge(column: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
+            values, ids = (jnp.concatenate(pair, axis=1) for pair in zip(best, best_of(column), strict=True))
+            values, places = lax.top_k(values, k)
+            return values, jnp.take_along_axis(ids, places, axis=1)
+
+        nothing = (jnp.full((size, k), -jnp.inf, rows.dtype), jnp.zeros((size, k), start.dtype))
+        return lax.fori_loop(0, tiles, merge, nothing)[1]
+
+    if blocks == 1:
+        return search(jnp.asarray(0, jnp.int32))
+    found = lax.map(search, jnp.arange(blocks, dtype=jnp.int32))
+    # The last block was moved up to fit: keep only the rows that the others lack.
+    last = n - (blocks - 1) * size
+    return jnp.concatenate([found[:-1].reshape(-1, k), found[-1, size - last :]])
+
+
+def two_stage_top_k(scores: Float[Array, "b n"], k: int, group: int) -> tuple[Float[Array, "b k"], Int[Array, "b k"]]:
+    """The `k` largest of each row and their places, largest first, equals by lowest place.
+
+    `group` must divide `n`; at `group = 1` this is `lax.top_k`.
+    """
+    if group == 1:
+        return lax.top_k(scores, k)
+    grouped = scores.reshape(scores.shape[0], -1, group)
+    _, groups = lax.top_k(jnp.max(grouped, axis=2), k)
+    # In order of place, so that the second stage too takes the lowest of equals.
+    groups = jnp.sort(groups, axis=1)
+    members = jnp.take_along_axis(grouped, groups[:, :, None], axis=1).reshape(scores.shape[0], -1)
+    values, places = lax.top_k(members, k)
+    chosen = jnp.take_along_axis(groups, places // group, axis=1)
+    return values, chosen * group + places % group
+
+
+def _scoring_form(
+    rows: Float[Array, "n d"], metric: str, mask: Bool[Array, "n"] | None
+) -> tuple[Float[Array, "n d"], Float[Array, "n"]]:
+    """Rows and column terms for which `rows_i · rows_j + term_j` ranks the neighbors of `i`.
+
+    Nearest in Euclidean distance is largest `x_i·x_j - |x_j|²/2`, about any origin. For rows
+    of unit length that is also largest in cosine, and taking their mean as origin keeps the
+    digits that tell them apart when they all point the same way. Otherwise the plain product
+    is used, in which equal cosines stay equal.
+    """
+    rows = normalize_rows(rows) if metric == "cosine" else rows * binary_scale(rows)
+    centered = mask_rows(rows - column_mean(rows, mask)[None, :], mask)
+    concentrated = jnp.sum(rows * rows) > CONCENTRATED * jnp.sum(centered * centered)
+    rows = jnp.where(concentrated, centered, rows)
+    term = -0.5 * jnp.sum(rows * rows, axis=1)
+    if metric == "cosine":
+        term = jnp.where(concentrated, term, 0)
+    return rows, term if mask is None else jnp.where(mask, term, -jnp.inf)

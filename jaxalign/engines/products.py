@@ -1,0 +1,96 @@
+"""What a sweep over kernel matrices yields: their inner products after centering."""
+
+from __future__ import annotations
+
+import chex
+import jax.numpy as jnp
+
+from jaxalign._core.numerics import contract, safe_divide, safe_sqrt
+from jaxalign._core.typing import Array, Float, Scalar
+
+#: How matrices are centered before their inner product is taken.
+#: `none`: as they are. `biased`: `HKH`. `unbiased`: U-centering of Székely and Rizzo, which
+#: leaves the diagonal out; divided by `n (n - 3)` it is the estimator of Song et al. (2012).
+CENTERINGS = ("none", "biased", "unbiased")
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class Products:
+    """Inner products of centered kernel matrices, in units of their own.
+
+    Attributes:
+      cross: `⟨K_a, K_b⟩`, shape `(La, Lb)`.
+      self_a: `⟨K_a, K_a⟩`, `(La,)`.
+      self_b: `⟨K_b, K_b⟩`, `(Lb,)`.
+      units_a: what to multiply the entries of each `K_a` by to have the user's units, `(La,)`.
+      units_b: the same for each `K_b`, `(Lb,)`.
+      count: number of examples, a scalar.
+    """
+
+    cross: Float[Array, "La Lb"]
+    self_a: Float[Array, "La"]
+    self_b: Float[Array, "Lb"]
+    units_a: Float[Array, "La"]
+    units_b: Float[Array, "Lb"]
+    count: Scalar
+
+    def cosine(self) -> Float[Array, "La Lb"]:
+        """`⟨K_a, K_b⟩ / (‖K_a‖ ‖K_b‖)`; NaN where a norm is 0."""
+        norms = safe_sqrt(self.self_a)[:, None] * safe_sqrt(self.self_b)[None, :]
+        return safe_divide(self.cross, norms, otherwise=jnp.nan)
+
+    def inner(self) -> Float[Array, "La Lb"]:
+        """`⟨K_a, K_b⟩` in the user's units."""
+        return self.cross * self.units_a[:, None] * self.units_b[None, :]
+
+
+def finish_cross(
+    raw: Float[Array, "La Lb"],
+    sums_a: Float[Array, "La n"],
+    sums_b: Float[Array, "Lb n"],
+    count: Scalar,
+    centering: str,
+) -> Float[Array, "La Lb"]:
+    """Centered inner products from raw ones and row sums.
+
+    Args:
+      raw: `Σ_ij K_a,ij K_b,ij`, without the diagonal when `centering` is `unbiased`.
+      sums_a: row sums of each `K_a`, `(La, n)`, likewise without the diagonal.
+      sums_b: row sums of each `K_b`, `(Lb, n)`.
+      count: number of examples `n`.
+      centering: one of `CENTERINGS`.
+    """
+    if centering == "none":
+        return raw
+    rows = contract(sums_a, sums_b, (1, 1))
+    totals = jnp.sum(sums_a, axis=1)[:, None] * jnp.sum(sums_b, axis=1)[None, :]
+    return combine(raw, rows, totals, count, centering)
+
+
+def finish_self(
+    raw: Float[Array, "L"], sums: Float[Array, "L n"], count: Scalar, centering: str
+) -> Float[Array, "L"]:
+    """The diagonal of `finish_cross(sums_a=sums, sums_b=sums)`, and 0 where only rounding is left."""
+    if centering == "none":
+        return raw
+    total = jnp.sum(sums, axis=1)
+    centered = combine(raw, jnp.sum(sums * sums, axis=1), total * total, count, centering)
+    return drop_rounding(centered, raw)
+
+
+def combine(raw: Array, rows: Array, totals: Array, count: Scalar, centering: str) -> Array:
+    """Centering as algebra on `Σ K K'`, `Σ_i r_i r'_i` and `(Σ r)(Σ r')`; NaN where n is too small.
+
+    `biased` needs one example, `unbiased` four.
+    """
+    if centering == "biased":
+        n = jnp.maximum(count, 1)
+        return raw - 2 / n * rows + totals / (n * n)
+    n = jnp.maximum(count, 4)
+    value = raw + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * rows
+    return jnp.where(count > 3, value, jnp.nan)
+
+
+def drop_rounding(centered: Array, raw: Array) -> Array:
+    """`centered`, and exactly 0 where it is no larger than the rounding of what was subtracted."""
+    return jnp.where(centered > 8 * jnp.finfo(raw.dtype).eps * jnp.abs(raw), centered, 0)

@@ -1,0 +1,126 @@
+"""`load` and `save`: layers from and to `.npy`, `.npz`, `.safetensors` files and folders of `.npy` files."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxalign._core.atomic import atomic_path
+from jaxalign.features import npy, npz, safetensors
+from jaxalign.features.errors import FeatureFileError
+from jaxalign.features.layers import Layers, natural_key
+
+SUFFIXES = (".npy", ".npz", ".safetensors")
+
+
+def load(path: str | os.PathLike[str]) -> Layers:
+    """Read the layers of a file or folder; the format goes by the suffix.
+
+    | path | layers, in order | ids | in memory |
+    |---|---|---|---|
+    | `.npy` | one, named after the file | none | mapped |
+    | `.npz` | one per member, in the order of the archive | member `ids` | mapped; read if compressed |
+    | `.safetensors` | one per tensor, as saved, else `layer2` before `layer10` | tensor or metadata `ids` | mapped |
+    | folder | one per `.npy` file, named after it, `layer2` before `layer10` | `ids.npy` | mapped |
+
+    Nothing is unpickled. A mapped array is read from the disk when it is used: leave the file
+    as it is meanwhile (`save` may replace it). Numbers are not looked at; see `check_finite`.
+
+    Args:
+      path: the file or folder.
+
+    Returns:
+      The layers, each `(n, d)`, read-only, in the dtype of the file; two opaque bytes a number
+      in `.npy` and `.npz` are bfloat16, as in `jax.numpy.load`.
+
+    Raises:
+      FileNotFoundError: when there is no such file or folder.
+      FeatureFileError: a `ValueError` whose message starts with the path: unknown suffix, empty folder;
+        empty, truncated or damaged file; Python objects; integer, complex or text layers; a layer that is
+        not a matrix; different numbers of rows; ids that are not unique.
+      ImportError: for `.safetensors` without the package.
+      OSError: when the file cannot be opened.
+
+    Example:
+      >>> import tempfile
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> save(f"{folder.name}/model.npz", {"block1": np.ones((3, 2), np.float32)}, ids=[7, 8, 9])
+      >>> load(f"{folder.name}/model.npz")
+      Layers(3 rows, int64 ids: 'block1' float32 (3, 2))
+      >>> folder.cleanup()
+    """
+    path = Path(path)
+    known = path.suffix.lower() in SUFFIXES
+    if path.is_dir():
+        arrays, ids = _read_folder(path)
+    elif not path.exists():
+        hint = "" if known else f" (readable: folders of .npy files, and {', '.join(SUFFIXES)})"
+        raise FileNotFoundError(errno.ENOENT, f"no such file or folder{hint}", str(path))
+    elif not path.is_file():
+        raise FeatureFileError(f"{path}: neither a regular file nor a folder")
+    elif path.suffix.lower() == ".npy":
+        arrays, ids = {path.stem: npy.read(path)}, None
+    elif path.suffix.lower() == ".npz":
+        arrays, ids = npz.read(path)
+    elif path.suffix.lower() == ".safetensors":
+        arrays, ids = safetensors.read(path)
+    else:
+        raise _unknown_suffix(path)
+    return Layers(arrays, ids=ids, source=path)
+
+
+def save(path: str | os.PathLike[str], arrays: Mapping[str, Any], *, ids: Any = None) -> None:
+    """Write layers to a file; the format goes by the suffix, `.npy`, `.npz` or `.safetensors`.
+
+    The file appears under its name when it is complete and on the disk, or not at all; one that
+    was there before stays until then.
+
+    Args:
+      path: the file, in a folder that exists.
+      arrays: layer name -> array of shape `(n, d)`, floating point (anything with `__array__` or DLPack),
+        or `Layers`. A `.npy` file takes exactly one, and not its name.
+      ids: which example each row is, shape `(n,)`, integers or strings, all different; not for `.npy`.
+        None takes those of `Layers`.
+
+    Raises:
+      ValueError: when layers or ids are not as above; `FeatureFileError` when they do not fit the format.
+      TypeError: when `arrays` is not a mapping of arrays.
+      ImportError: for `.safetensors` without the package.
+      OSError: when the file cannot be written (no such folder, disk full, no permission).
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise _unknown_suffix(path)
+    layers = Layers(arrays, ids=arrays.ids if ids is None and isinstance(arrays, Layers) else ids)
+    if suffix == ".npy" and (len(layers) != 1 or layers.ids is not None):
+        extra = "row ids" if len(layers) == 1 else f"{len(layers)} layers"
+        raise FeatureFileError(f"{path}: a .npy file holds one array, not {extra}; use .npz or .safetensors")
+    with atomic_path(path) as temporary:
+        if suffix == ".npy":
+            npy.write(temporary, next(iter(layers.values())))
+        elif suffix == ".npz":
+            npz.write(temporary, layers)
+        else:
+            safetensors.write(temporary, layers)
+
+
+def _read_folder(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Every `.npy` file of a folder; hidden ones are other programs' unfinished business."""
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    files = [entry for entry in entries if entry.suffix.lower() == ".npy" and entry.is_file()]
+    arrays = {entry.stem: npy.read(entry) for entry in sorted(files, key=lambda entry: natural_key(entry.stem))}
+    ids = arrays.pop("ids", None)
+    if not arrays:
+        found = f"holds {len(entries)} entries, but no layer" if entries else "is empty"
+        raise FeatureFileError(f"{path}: the folder {found}; one .npy file per layer is expected")
+    return arrays, ids
+
+
+def _unknown_suffix(path: Path) -> FeatureFileError:
+    return FeatureFileError(f"{path}: the suffix {path.suffix!r} is not one of {', '.join(SUFFIXES)}")

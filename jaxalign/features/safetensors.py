@@ -1,0 +1,127 @@
+"""The `.safetensors` format, through the `safetensors` package: named tensors, mapped when read.
+
+The package checks the file and its NumPy side copies each tensor out; here the bytes it has
+checked are mapped instead. It sorts tensors as it likes, so the order of the layers is kept
+in the metadata, as a JSON list under `layers`; string ids likewise under `ids`, integer ids
+are a tensor named `ids`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from jaxalign.features.errors import FeatureFileError, parsing
+from jaxalign.features.layers import BFLOAT16, Layers, natural_key
+from jaxalign.features.npy import map_bytes
+
+DTYPES = {
+    "F16": np.dtype("<f2"),
+    "BF16": BFLOAT16,
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    **{f"I{8 * size}": np.dtype(f"<i{size}") for size in (1, 2, 4, 8)},
+    **{f"U{8 * size}": np.dtype(f"<u{size}") for size in (1, 2, 4, 8)},
+    "BOOL": np.dtype(np.bool_),
+}
+MAX_HEADER_BYTES = 100_000_000  # readers refuse more
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], Any]:
+    """Layers in the order that was saved, else in natural order of their names, and the ids if any.
+
+    Raises:
+      FeatureFileError: when the file is truncated or damaged, or a tensor has a dtype that NumPy has not.
+      ImportError: without the `safetensors` package.
+      OSError: when it cannot be opened.
+    """
+    library = _library()
+    with open(path, "rb") as file:
+        buffer = map_bytes(path, file)
+    with parsing(path, ".safetensors"):
+        with library.safe_open(str(path), framework="numpy"):
+            pass  # opening checks that header, dtypes, shapes and offsets agree and cover the whole file
+        start = 8 + int.from_bytes(buffer[:8].tobytes(), "little")
+        header = json.loads(buffer[8:start].tobytes())
+        metadata = header.pop("__metadata__", None) or {}
+        arrays = {name: _tensor(path, name, entry, buffer[start:]) for name, entry in header.items()}
+        ids = arrays.pop("ids") if "ids" in arrays else _text_ids(path, metadata)
+        return {name: arrays[name] for name in _order(arrays, metadata)}, ids
+
+
+def write(path: Path, layers: Layers) -> None:
+    """Write the layers, their order, and the ids.
+
+    Raises:
+      ValueError: for a layer named `__metadata__`, or string ids too many for the header.
+      ImportError: without the `safetensors` package.
+      OSError: when the file cannot be written.
+    """
+    library = _library()
+    if "__metadata__" in layers:
+        raise ValueError("no layer of a .safetensors file can be named '__metadata__'")
+    tensors = {name: np.ascontiguousarray(array) for name, array in layers.items()}
+    metadata = {"layers": json.dumps(list(layers))}
+    if layers.ids is not None and layers.ids.dtype.kind == "U":
+        metadata["ids"] = json.dumps(layers.ids.tolist())
+    elif layers.ids is not None:
+        tensors["ids"] = layers.ids
+    try:
+        library.numpy.save_file(tensors, str(path), metadata=metadata)
+    except library.SafetensorError as error:  # the tensors are known to be good: what is left is the disk
+        raise OSError(str(error)) from error
+    with open(path, "rb") as file:
+        if int.from_bytes(file.read(8), "little") > MAX_HEADER_BYTES:
+            raise ValueError(
+                f"{layers.rows} string ids do not fit into the 100 MB header of a .safetensors file; "
+                "use integer ids, or .npz"
+            )
+
+
+def _library() -> ModuleType:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            'jaxalign.features: .safetensors files need the safetensors package: pip install "jaxalign[io]"'
+        ) from error
+    return safetensors
+
+
+def _tensor(path: Path, name: str, entry: dict[str, Any], data: np.ndarray) -> np.ndarray:
+    """One tensor, as a view of the mapped data section."""
+    dtype = DTYPES.get(entry["dtype"])
+    if dtype is None:
+        raise FeatureFileError(
+            f"{path}: tensor {name!r} has the dtype {entry['dtype']}, which cannot be a layer or ids"
+        )
+    begin, end = entry["data_offsets"]
+    return data[begin:end].view(dtype).reshape(entry["shape"])
+
+
+def _order(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> list[str]:
+    """Names as saved; files by other programs have no such list, or another meaning for the key."""
+    try:
+        order = json.loads(metadata.get("layers", ""))
+    except ValueError:
+        order = None
+    if isinstance(order, list) and len(order) == len(arrays) and all(name in order for name in arrays):
+        return order
+    return sorted(arrays, key=natural_key)
+
+
+def _text_ids(path: Path, metadata: dict[str, str]) -> list[str] | None:
+    """The ids kept in the metadata, or None."""
+    if "ids" not in metadata:
+        return None
+    try:
+        ids = json.loads(metadata["ids"])
+    except ValueError:
+        ids = None
+    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+        raise FeatureFileError(f"{path}: the ids in the metadata must be a JSON list of strings")
+    return ids

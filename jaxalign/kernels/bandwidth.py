@@ -1,0 +1,159 @@
+"""Rules that read a bandwidth off the data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxalign._core.checks import check_choice, check_positive
+from jaxalign._core.numerics import mask_rows, row_count, safe_sqrt, take_rows, widen
+from jaxalign._core.quantile import quantile
+from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign.kernels.squared_distance import squared_distances
+
+#: Up to this many rows the median is exact; beyond, it is read off a sample of pairs.
+EXACT_ROWS = 4096
+#: Number of sampled pairs, at least; 2**18 give the median squared distance to about 1e-3.
+SAMPLED_PAIRS = 2**18
+#: Distances between a row and others, at least, when pairs are sampled.
+SAMPLED_OFFSETS = 16
+
+
+class BandwidthRule(ABC):
+    """A function from rows and mask to a bandwidth σ, in the units of the rows."""
+
+    @property
+    @abstractmethod
+    def definition(self) -> str:
+        """The rule's name and settings."""
+
+    @abstractmethod
+    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Scalar:
+        """The bandwidth for these rows."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class MedianDistance(BandwidthRule):
+    """σ = scale · √(median squared distance between examples).
+
+    The median is over unordered pairs of distinct rows; of an even number of pairs it is
+    the mean of the middle two. Exact for up to 4096 rows. For more it is read off 2¹⁸ or
+    more pairs, the same ones at each call, in which every row takes part equally: a
+    relative error of about 1e-3 in σ².
+
+    Args:
+      scale: factor on σ, positive.
+      diagonal: count all n² pairs, each row with itself among them, as Kornblith et al.
+        (2019, arXiv:1905.00414) do in their code. Without effect on sampled pairs, where it
+        would matter less than the sampling.
+    """
+
+    scale: float = field(default=1.0, metadata={"static": True})
+    diagonal: bool = field(default=False, metadata={"static": True})
+
+    def __post_init__(self):
+        check_positive("MedianDistance", "scale", self.scale)
+
+    @property
+    def definition(self) -> str:
+        """`median` or `kornblith`, with the scale where it is not 1."""
+        name = "kornblith" if self.diagonal else "median"
+        return name if self.scale == 1 else f"{name},scale={self.scale}"
+
+    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Scalar:
+        """The bandwidth for these rows."""
+        x = mask_rows(widen(x), mask)
+        valid = jnp.ones(x.shape[0], bool) if mask is None else mask
+        exact = x.shape[0] <= EXACT_ROWS
+        squared = _all_pairs(x, valid, self.diagonal) if exact else _sampled_pairs(x, valid)
+        count = jnp.sum(jnp.isfinite(squared), dtype=jnp.int32)
+        median = quantile(squared, 0.5, count=count)
+        return self.scale * safe_sqrt(jnp.where(count > 0, median, 0))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class MeanDistance(BandwidthRule):
+    """σ = scale · √(mean squared distance between distinct examples), exact for any n.
+
+    The mean is `2 · total variance`, with the unbiased variance: one pass over the rows.
+    """
+
+    scale: float = field(default=1.0, metadata={"static": True})
+
+    def __post_init__(self):
+        check_positive("MeanDistance", "scale", self.scale)
+
+    @property
+    def definition(self) -> str:
+        """`mean`, with the scale where it is not 1."""
+        return "mean" if self.scale == 1 else f"mean,scale={self.scale}"
+
+    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Scalar:
+        """The bandwidth for these rows."""
+        x = mask_rows(widen(x), mask)
+        n = row_count(x, mask)
+        mean = jnp.sum(x, axis=0) / jnp.maximum(n, 1)
+        total = jnp.sum(mask_rows(x - mean[None, :], mask) ** 2)
+        return self.scale * safe_sqrt(2 * total / jnp.maximum(n - 1, 1))
+
+
+def _all_pairs(x: Float[Array, "n d"], valid: Bool[Array, "n"], diagonal: bool) -> Float[Array, "m"]:
+    """Squared distances of all unordered pairs of valid rows, each twice with `diagonal`; infinity elsewhere.
+
+    Row `i` of the upper triangle and row `n - 1 - i` of it together fill one row of `n`, so
+    half a matrix holds them all. With `diagonal` the whole matrix is taken.
+    """
+    n = x.shape[0]
+    places = jnp.arange(n)
+
+    def pairs(rows: Array, indices: Array) -> Float[Array, "h n"]:
+        counted = valid[indices][: rows.shape[0], None] & valid[indices][None, :]
+        return jnp.where(counted, squared_distances(rows, take_rows(x, indices)), jnp.inf)
+
+    if diagonal:
+        return jnp.where(jnp.eye(n, dtype=bool) & valid[:, None], 0, pairs(x, places)).ravel()
+    half = (n + 1) // 2
+    reverse = places[::-1]
+    upper, lower = pairs(x[:half], places), pairs(x[::-1][:half], reverse)
+    own = places[:half, None]
+    # In the middle row of an odd number both are the same pairs.
+    folded = jnp.where((places[None, :] < own) & (own != n - 1 - own), lower, jnp.inf)
+    return jnp.where(places[None, :] > own, upper, folded).ravel()
+
+
+def _sampled_pairs(x: Float[Array, "n d"], valid: Bool[Array, "n"]) -> Float[Array, "m n"]:
+    """Squared distances of each row to the rows at random offsets from it, cyclically."""
+    n = x.shape[0]
+    count = min(n - 1, max(SAMPLED_OFFSETS, -(-SAMPLED_PAIRS // n)))
+    # Regular offsets would alias with rows that come in periodic order.
+    offsets = np.random.default_rng(0).choice(n - 1, size=count, replace=False).astype(np.int32) + 1
+
+    def distances(offset: Array) -> Float[Array, "n"]:
+        other = (jnp.arange(n, dtype=jnp.int32) + offset) % n
+        squared = jnp.sum((x - take_rows(x, other)) ** 2, axis=1)
+        return jnp.where(valid & valid[other], squared, jnp.inf)
+
+    return jax.lax.map(distances, jnp.asarray(offsets))
+
+
+NAMED_RULES: dict[str, BandwidthRule] = {
+    "median": MedianDistance(),
+    "kornblith": MedianDistance(diagonal=True),
+    "mean": MeanDistance(),
+}
+
+
+def as_bandwidth(function: str, name: str) -> BandwidthRule:
+    """The rule of that name.
+
+    Raises:
+      ValueError: for an unknown name.
+    """
+    check_choice(function, "bandwidth", name, NAMED_RULES)
+    return NAMED_RULES[name]

@@ -1,0 +1,148 @@
+"""What a kernel is, and sums and products of kernels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import jax
+
+from jaxalign._core.checks import as_array, check_matrix
+from jaxalign._core.typing import Array, Bool, Float
+
+
+class Kernel(ABC):
+    """A similarity of two rows, evaluated on all pairs at once.
+
+    `kernel(x, y)` is the `(n, m)` matrix, `kernel(x)` is `kernel(x, x)` and
+    `kernel.diag(x)` its diagonal, a vector. Every kernel is an immutable pytree.
+
+    An engine uses the parts: `features` once per representation, `fit` once to settle
+    what depends on the data, then `evaluate` on blocks of prepared rows.
+    """
+
+    #: `k(x + c, y + c) == k(x, y)`: rows may be centered before evaluating.
+    translation_invariant: ClassVar[bool] = False
+    #: Centering the matrix removes the effect of translating rows.
+    translation_centered: ClassVar[bool] = False
+    #: `k(c x, c y)` is `k(x, y)` times a constant that depends on `c` alone.
+    homogeneous: ClassVar[bool] = False
+    #: `k` does not change when rows are multiplied by positive numbers, each by its own.
+    row_scale_free: ClassVar[bool] = False
+    #: `evaluate` is the inner product of prepared rows: moments can replace the matrix.
+    dot_product: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def definition(self) -> str:
+        """A short text that states the kernel and its settings, e.g. `rbf(median)`."""
+
+    @abstractmethod
+    def evaluate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """The kernel matrix between two sets of prepared rows; the kernel must be fitted."""
+
+    @abstractmethod
+    def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
+        """`k(x_i, x_i)` of prepared rows."""
+
+    def features(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        """Rows as `evaluate` wants them; the rows themselves unless a kernel prepares them."""
+        return x
+
+    def fit(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Kernel:
+        """The kernel with every setting that depends on the data made a number."""
+        return self
+
+    def __call__(self, x: Float[Array, "n d"], y: Float[Array, "m d"] | None = None) -> Float[Array, "n m"]:
+        """The kernel matrix between rows of `x` and `y`, or of `x` with itself.
+
+        A setting that depends on the data (`bandwidth="median"`) is taken from `x`.
+
+        Raises:
+          ValueError: when the arrays are not matrices with the same number of features.
+        """
+        name = type(self).__name__
+        x = as_array(name, "x", x)
+        check_matrix(name, "x", x)
+        kernel = self.fit(x)
+        if y is None:
+            return kernel.evaluate(kernel.features(x), kernel.features(x))
+        y = as_array(name, "y", y)
+        check_matrix(name, "y", y)
+        if x.shape[1] != y.shape[1]:
+            raise ValueError(f"{name}: x and y must have the same number of features, got {x.shape[1]} and {y.shape[1]}")
+        return kernel.evaluate(kernel.features(x), kernel.features(y))
+
+    def __add__(self, other: Kernel) -> Sum:
+        return Sum(self, other)
+
+    def __mul__(self, other: Kernel) -> Product:
+        return Product(self, other)
+
+
+@dataclass(frozen=True)
+class _Pair(Kernel):
+    """Two kernels evaluated on the same rows."""
+
+    left: Kernel
+    right: Kernel
+
+    symbol: ClassVar[str]
+
+    @property
+    def definition(self) -> str:
+        return f"({self.left.definition} {self.symbol} {self.right.definition})"
+
+    @property
+    def translation_invariant(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.left.translation_invariant and self.right.translation_invariant
+
+    @property
+    def translation_centered(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.translation_invariant
+
+    def fit(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Self:
+        return type(self)(self.left.fit(x, mask), self.right.fit(x, mask))
+
+    def _both(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> list[Float[Array, "n m"]]:
+        return [k.evaluate(k.features(x), k.features(y)) for k in (self.left, self.right)]
+
+    def _diagonals(self, x: Float[Array, "n d"]) -> list[Float[Array, "n"]]:
+        return [k.diag(k.features(x)) for k in (self.left, self.right)]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Sum(_Pair):
+    """`left + right`."""
+
+    symbol: ClassVar[str] = "+"
+
+    def evaluate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        left, right = self._both(x, y)
+        return left + right
+
+    def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
+        left, right = self._diagonals(x)
+        return left + right
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Product(_Pair):
+    """`left * right`, entry by entry."""
+
+    symbol: ClassVar[str] = "*"
+
+    @property
+    def homogeneous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.left.homogeneous and self.right.homogeneous
+
+    def evaluate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        left, right = self._both(x, y)
+        return left * right
+
+    def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
+        left, right = self._diagonals(x)
+        return left * right

@@ -1,0 +1,102 @@
+"""Kernels of the inner product: linear, polynomial, cosine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxalign._core.checks import check_integer
+from jaxalign._core.numerics import accum_dtype, gram_matmul, normalize_rows, widen
+from jaxalign._core.typing import Array, Float
+from jaxalign.kernels.base import Kernel
+
+
+def _as_setting(value: float | Array, like: Array) -> Array:
+    """A hyperparameter in the dtype of the data it meets."""
+    return jnp.asarray(value, accum_dtype(like))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Linear(Kernel):
+    """`k(x, y) = x · y`."""
+
+    dot_product: ClassVar[bool] = True
+    translation_centered: ClassVar[bool] = True
+    homogeneous: ClassVar[bool] = True
+
+    @property
+    def definition(self) -> str:
+        """`linear`."""
+        return "linear"
+
+    def evaluate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """Inner products of rows."""
+        return gram_matmul(x, y)
+
+    def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
+        """Squared lengths of rows."""
+        x = widen(x)
+        return jnp.sum(x * x, axis=1)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Cosine(Linear):
+    """`k(x, y) = x · y / (|x| |y|)`; 0 where a row is zero.
+
+    It is the linear kernel of rows scaled to unit length, and is computed as that.
+    """
+
+    translation_centered: ClassVar[bool] = False
+    row_scale_free: ClassVar[bool] = True
+
+    @property
+    def definition(self) -> str:
+        """`cosine`."""
+        return "cosine"
+
+    def features(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        """Rows of unit length."""
+        return normalize_rows(x)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Polynomial(Kernel):
+    """`k(x, y) = (scale · x·y + offset) ** degree`.
+
+    Positive semi-definite for `scale > 0`, `offset >= 0` and `degree` a positive integer.
+    It is not invariant to translation: rows far from the origin make it ill-conditioned,
+    and no arithmetic in float32 repairs that; center them first if that is what you mean.
+
+    Raises:
+      TypeError, ValueError: when `degree` is not an integer of at least 1.
+    """
+
+    degree: int = field(default=3, metadata={"static": True})
+    scale: float | Array = 1.0
+    offset: float | Array = 1.0
+
+    def __post_init__(self):
+        check_integer("Polynomial", "degree", self.degree, minimum=1)
+
+    @property
+    def definition(self) -> str:
+        """`polynomial(degree, scale, offset)`."""
+        return f"polynomial(degree={self.degree},scale={self.scale},offset={self.offset})"
+
+    def evaluate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """Powers of shifted inner products of rows."""
+        return self._power(gram_matmul(x, y))
+
+    def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
+        """Powers of shifted squared lengths."""
+        x = widen(x)
+        return self._power(jnp.sum(x * x, axis=1))
+
+    def _power(self, product: Array) -> Array:
+        return (_as_setting(self.scale, product) * product + _as_setting(self.offset, product)) ** self.degree

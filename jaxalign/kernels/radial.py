@@ -1,0 +1,144 @@
+"""Kernels of the distance between rows: RBF, Laplacian, negative distance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+
+from jaxalign._core.checks import check_positive, describe
+from jaxalign._core.numerics import accum_dtype, column_mean, safe_divide, safe_sqrt
+from jaxalign._core.typing import Array, Bool, Float
+from jaxalign.kernels.bandwidth import BandwidthRule, as_bandwidth
+from jaxalign.kernels.base import Kernel
+from jaxalign.kernels.squared_distance import squared_distances
+
+
+@dataclass(frozen=True)
+class _Radial(Kernel):
+    """A function of `|x - y| / bandwidth`, 1 at distance 0."""
+
+    bandwidth: float | Array | str | BandwidthRule = "median"
+
+    translation_invariant: ClassVar[bool] = True
+    translation_centered: ClassVar[bool] = True
+
+    def __post_init__(self):
+        name = type(self).__name__
+        if isinstance(self.bandwidth, str):
+            object.__setattr__(self, "bandwidth", as_bandwidth(name, self.bandwidth))
+        elif isinstance(self.bandwidth, (bool, int, float)):
+            check_positive(name, "bandwidth", self.bandwidth)
+
+    @property
+    def homogeneous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return isinstance(self.bandwidth, BandwidthRule)
+
+    @property
+    def definition(self) -> str:
+        rule = self.bandwidth
+        return f"{type(self).__name__.lower()}({rule.definition if isinstance(rule, BandwidthRule) else f'sigma={rule}'})"
+
+    def fit(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Self:
+        """The same kernel with its bandwidth a number; no gradient flows through the rule."""
+        if not isinstance(self.bandwidth, BandwidthRule):
+            return self
+        x = x - column_mean(x, mask)[None, :].astype(x.dtype)
+        return type(self)(jax.lax.stop_gradient(self.bandwidth(x, mask)))
+
+    def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
+        """Ones."""
+        return jnp.ones(x.shape[0], accum_dtype(x))
+
+    def _sigma(self, like: Array) -> Array:
+        if isinstance(self.bandwidth, BandwidthRule):
+            raise ValueError(
+                f"{type(self).__name__}: bandwidth {self.bandwidth.definition!r} depends on the data; "
+                "call kernel.fit(x) before kernel.evaluate"
+            )
+        return jnp.asarray(self.bandwidth, accum_dtype(like))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class RBF(_Radial):
+    """`k(x, y) = exp(-|x - y|² / (2 σ²))`, the Gaussian kernel.
+
+    Args:
+      bandwidth: σ. A number, an array, a rule, or the name of a rule:
+        `"median"`: σ² is the median squared distance of distinct examples;
+        `"kornblith"`: the same median over all n² pairs, zeros of the diagonal included;
+        `"mean"`: σ² is the mean squared distance of distinct examples.
+        A rule that gives 0 (more than half of the examples coincide) makes the kernel
+        constant, and a CKA on it NaN.
+
+    Raises:
+      ValueError: for a bandwidth that is not positive, or an unknown rule.
+    """
+
+    def evaluate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """Gaussians of distances."""
+        sigma = self._sigma(x)
+        rate = safe_divide(jnp.ones_like(sigma), 2 * sigma * sigma)
+        return jnp.exp(-rate * squared_distances(x, y))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Laplacian(_Radial):
+    """`k(x, y) = exp(-|x - y| / σ)`, with the Euclidean distance; see `RBF` for σ."""
+
+    def evaluate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """Exponentials of distances."""
+        sigma = self._sigma(x)
+        rate = safe_divide(jnp.ones_like(sigma), sigma)
+        return jnp.exp(-rate * safe_sqrt(squared_distances(x, y)))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Distance(Kernel):
+    """`k(x, y) = -|x - y| ** exponent`, the kernel behind distance covariance.
+
+    Conditionally positive definite for `0 < exponent <= 2`: centered scores treat it as
+    any other kernel (biased HSIC with it is the squared distance covariance, biased CKA
+    the squared distance correlation). Uncentered scores have no such reading.
+
+    Raises:
+      ValueError: when `exponent` is outside (0, 2].
+    """
+
+    exponent: float = field(default=1.0, metadata={"static": True})
+
+    translation_invariant: ClassVar[bool] = True
+    translation_centered: ClassVar[bool] = True
+    homogeneous: ClassVar[bool] = True
+
+    def __post_init__(self):
+        if isinstance(self.exponent, bool) or not isinstance(self.exponent, (int, float)):
+            raise TypeError(f"Distance: exponent must be a number, got {describe(self.exponent)}")
+        if not 0 < self.exponent <= 2:
+            raise ValueError(f"Distance: exponent must be in (0, 2], got {self.exponent}")
+
+    @property
+    def definition(self) -> str:
+        """`distance(exponent)`."""
+        return f"distance(exponent={self.exponent})"
+
+    def evaluate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """Negative powers of distances."""
+        squared = squared_distances(x, y)
+        if self.exponent == 2:
+            return -squared
+        if self.exponent == 1:
+            return -safe_sqrt(squared)
+        apart = squared > 0
+        return -jnp.where(apart, jnp.where(apart, squared, 1) ** (self.exponent / 2), 0)
+
+    def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
+        """Zeros."""
+        return jnp.zeros(x.shape[0], accum_dtype(x))
+
+

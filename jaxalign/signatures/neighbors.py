@@ -1,0 +1,79 @@
+"""The nearest neighbors of every example in one representation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxalign._core.checks import check_choice, check_neighbors
+from jaxalign._core.numerics import mask_rows, take_rows
+from jaxalign._core.typing import Array, Bool, Float, Int
+from jaxalign.engines.neighbors import METRICS, nearest_neighbors
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Neighbors:
+    """Neighbor lists.
+
+    Attributes:
+      ids: `(n, k)` row numbers, nearest first, self excluded, equals by lowest row.
+      mask: which rows count, `(n,)`, or None for all; the others are in nobody's list.
+      defined: False when all rows that count are equal, or one holds NaN or infinity: the
+        lists then mean nothing.
+    """
+
+    ids: Int[Array, "n k"]
+    mask: Bool[Array, "n"] | None
+    defined: Bool[Array, ""]
+
+    def permute(self, indices: Int[Array, "n"]) -> Neighbors:
+        """Example `i` of the result is example `indices[i]`, in the lists too."""
+        places = jnp.zeros_like(indices).at[indices].set(jnp.arange(indices.shape[0], dtype=indices.dtype))
+        ids = take_rows(places, take_rows(self.ids, indices))
+        mask = None if self.mask is None else take_rows(self.mask, indices)
+        return Neighbors(ids=ids, mask=mask, defined=self.defined)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class NeighborSignature:
+    """Makes the `Neighbors` of a representation.
+
+    Args:
+      k: number of neighbors, self excluded.
+      metric: `"cosine"` or `"euclidean"`.
+
+    Raises:
+      TypeError, ValueError: for a `k` that is not a positive integer, an unknown metric, and,
+        when called, for `k >= n`.
+    """
+
+    k: int = field(metadata={"static": True})
+    metric: str = field(default="cosine", metadata={"static": True})
+
+    #: Far smaller than the representation: made once, and worth keeping.
+    compact: ClassVar[bool] = True
+
+    def __post_init__(self):
+        check_choice("neighbors", "metric", self.metric, METRICS)
+
+    @property
+    def definition(self) -> str:
+        """`k` and metric."""
+        return f"k={self.k},metric={self.metric}"
+
+    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Neighbors:
+        """The signature of one representation, `(n, d)`."""
+        check_neighbors("neighbors", self.k, x.shape[0])
+        rows = mask_rows(x, mask)
+        example = rows[0] if mask is None else rows[jnp.argmax(mask)]
+        differs = rows != example[None, :] if mask is None else (rows != example[None, :]) & mask[:, None]
+        return Neighbors(
+            ids=nearest_neighbors(x, k=self.k, metric=self.metric, mask=mask),
+            mask=mask,
+            defined=jnp.any(differs) & jnp.all(jnp.isfinite(rows)),
+        )

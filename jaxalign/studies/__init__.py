@@ -1,0 +1,6 @@
+"""Floor 6: experiments on real data that run in seconds and need no download."""
+
+from jaxalign.studies.digits import Digits as Digits
+from jaxalign.studies.digits import load_digits as load_digits
+from jaxalign.studies.zoo import ZooModel as ZooModel
+from jaxalign.studies.zoo import train_zoo as train_zoo
