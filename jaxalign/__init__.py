@@ -9,6 +9,10 @@ from jaxalign.alignment.kernel import cka as cka
 from jaxalign.alignment.kernel import hsic as hsic
 from jaxalign.alignment.kernel import kernel_alignment as kernel_alignment
 from jaxalign.alignment.neighbors import mutual_knn as mutual_knn
+from jaxalign.comparison import BestPair as BestPair
+from jaxalign.comparison import Comparison as Comparison
+from jaxalign.comparison import compare as compare
+from jaxalign.comparison import load_comparison as load_comparison
 from jaxalign.kernels import RBF as RBF
 from jaxalign.kernels import Cosine as Cosine
 from jaxalign.kernels import Distance as Distance

@@ -4,7 +4,9 @@ Each takes images `(n, 8, 8)` and has two faces: `network(x)` gives the logits a
 `network.activations(x)` what every layer computes, in order of depth, the logits last.
 Every activation is a matrix `(n, d)`: convolutional maps `(n, h, w, d)` are averaged
 over space and tokens `(n, t, d)` over tokens. The layer before `logits` is exactly what
-the linear head reads, so that logits are an affine function of it.
+the linear head reads, so that logits are an affine function of it. A matrix can have
+lower rank than columns: some rectified units are 0 on every image, and `norm` lies in a
+hyperplane.
 """
 
 from __future__ import annotations

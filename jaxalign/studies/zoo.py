@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -171,7 +171,7 @@ def _train(
         gradient = jax.grad(loss)(weights, rows)
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
             updates, state = optimizer.update(gradient, state, weights)
-        return (optax.apply_updates(weights, updates), state), None
+        return (cast(nnx.State, optax.apply_updates(weights, updates)), state), None
 
     (weights, _), _ = jax.lax.scan(step, (weights, optimizer.init(weights)), batches)
     return weights

@@ -6,9 +6,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.linalg
 
 from jaxalign._core import linalg
+
+FUNCTIONS = {  # of any matrix
+    "singular values": lambda x: linalg.thin_svd(x)[1],
+    "nuclear": linalg.nuclear_norm,
+    "polar": linalg.polar_factor,
+    "polar, ridge": lambda x: linalg.polar_factor(x, ridge=0.3),
+    "root of gram": lambda x: linalg.psd_sqrt(x.T @ x),
+    "gradient": jax.grad(linalg.nuclear_norm),
+    "gradient of the square": jax.grad(lambda x: linalg.nuclear_norm(x) ** 2),
+    "polar gradient": jax.grad(lambda x: jnp.sum(linalg.polar_factor(x, ridge=0.3) ** 3)),
+    "root gradient": jax.grad(lambda x: jnp.sum(linalg.psd_inverse_sqrt(x.T @ x, ridge=0.1) ** 3)),
+}
+ROOTS = {  # of a positive semidefinite one
+    "root": linalg.psd_sqrt,
+    "inverse": linalg.psd_inverse_sqrt,
+    "root, ridge": lambda x: linalg.psd_sqrt(x, ridge=0.2),
+    "inverse, ridge": lambda x: linalg.psd_inverse_sqrt(x, ridge=0.2),
+}
+COMPILED = {name: jax.jit(f) for name, f in (FUNCTIONS | ROOTS).items()}
+TANGENTS = {name: jax.jit(lambda x, v, f=f: jax.jvp(f, (x,), (v,))[1]) for name, f in (FUNCTIONS | ROOTS).items()}
 
 
 def orthonormal(n, d, seed=0):
@@ -17,84 +36,92 @@ def orthonormal(n, d, seed=0):
 
 def matrices():
     g = np.random.default_rng(0)
-    q = orthonormal(7, 4)
+    q = orthonormal(6, 4)
     return {
-        "tall": g.standard_normal((7, 4)),
-        "wide": g.standard_normal((4, 7)),
+        "tall": g.standard_normal((6, 4)),
+        "wide": g.standard_normal((4, 6)),
         "square": g.standard_normal((5, 5)),
         "equal singular values": q,
+        "equal, wide": q.T,
         "pairs of singular values": (q * [3.0, 3.0, 1.0, 1.0]) @ orthonormal(4, 4, 1),
-        "row": g.standard_normal((1, 4)),
-        "column": g.standard_normal((4, 1)),
     }
 
 
 def deficient():
     g = np.random.default_rng(1)
-    low = g.standard_normal((7, 2)) @ g.standard_normal((2, 4))
+    low = g.standard_normal((6, 2)) @ g.standard_normal((2, 4))
     return {
-        "tall": low,
-        "wide": low.T,
-        "square": g.standard_normal((5, 2)) @ g.standard_normal((2, 5)),
-        "equal": orthonormal(6, 2) @ orthonormal(4, 2, 1).T,
-        "zero": np.zeros((3, 2)),
+        "low": low,
+        "low, wide": low.T,
+        "low, square": g.standard_normal((5, 2)) @ g.standard_normal((2, 5)),
+        "low, equal": orthonormal(6, 2) @ orthonormal(4, 2, 1).T,
+        "zero": np.zeros((6, 4)),
     }
 
 
+def psd_matrices():
+    q = orthonormal(5, 5)
+    made = {
+        "generic": (q * [5.0, 3.0, 2.0, 1.0, 0.5]) @ q.T,
+        "repeated": (q * [3.0, 3.0, 3.0, 1.0, 1.0]) @ q.T,
+        "identity": np.eye(5),
+        "low": (q * [3.0, 3.0, 1.0, 0.0, 0.0]) @ q.T,
+        "zero": np.zeros((5, 5)),
+    }
+    return {name: (m + m.T) / 2 for name, m in made.items()}
+
+
 def polar_oracle(x, ridge=0.0):
-    """`X (XᵀX + ridge I)^(-1/2)` from its definition, through an eigendecomposition."""
+    """`X (XᵀX + ridge I)^(-1/2)`, with the pseudo-inverse, from an eigendecomposition of `XᵀX`."""
     values, vectors = np.linalg.eigh(x.T @ x)
-    keep = values > 1e-10 * max(values.max(), 1e-300)
-    inverse = np.where(keep | (ridge > 0), 1 / np.sqrt(np.where(keep, values, 0) + ridge + (ridge == 0) * ~keep), 0)
+    values = np.where(values > 1e-10 * max(values.max(), 1e-300), values, 0) + ridge
+    inverse = np.where(values > 0, 1 / np.sqrt(np.where(values > 0, values, 1)), 0)
     return x @ (vectors * inverse) @ vectors.T
 
 
-def check_slope(f, x, curve=None):
-    """The derivative of `f` along `curve(h)`, by default a line, against central differences."""
-    direction = np.random.default_rng(9).standard_normal(x.shape)
-    curve = curve or (lambda h: x + h * direction)
-    h = 1e-6
-    _, tangent = jax.jvp(jax.jit(f), (jnp.asarray(x),), (jnp.asarray((curve(1.0) - curve(-1.0)) / 2),))
-    numeric = (np.asarray(f(jnp.asarray(curve(h)))) - np.asarray(f(jnp.asarray(curve(-h))))) / (2 * h)
-    np.testing.assert_allclose(tangent, numeric, rtol=1e-6, atol=1e-7)
-
-
-def same_rank(x, seed=3):
+def same_rank(x):
     """A curve through `x` of matrices with its rank; symmetric positive ones where `x` is."""
-    g = np.random.default_rng(seed)
+    g = np.random.default_rng(3)
     left, right = (g.standard_normal((n, n)) for n in x.shape)
     right = left.T if np.array_equal(x, x.T) else right
     return lambda h: (np.eye(len(left)) + h * left) @ x @ (np.eye(len(right)) + h * right)
+
+
+def check_slope(name, x, curve=None):
+    """The derivative along `curve(h)`, by default a line, against central differences."""
+    direction = np.random.default_rng(9).standard_normal(x.shape)
+    curve = curve or (lambda h: x + h * direction)
+    h = 1e-6
+    tangent = TANGENTS[name](x, (curve(1.0) - curve(-1.0)) / 2)
+    numeric = (np.asarray(COMPILED[name](curve(h))) - np.asarray(COMPILED[name](curve(-h)))) / (2 * h)
+    np.testing.assert_allclose(tangent, numeric, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (3, 6), (4, 4)])
 def test_thin_svd(x64, shape):
     dtype = np.float64 if x64 else np.float32
     x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-    u, s, vt = jax.jit(linalg.thin_svd)(x)
+    u, s, vt = (np.asarray(part) for part in jax.jit(linalg.thin_svd)(x))
     tolerance = 50 * np.finfo(dtype).eps
-    np.testing.assert_allclose((u * s[None, :]) @ vt, x, atol=tolerance)
+    np.testing.assert_allclose((u * s) @ vt, x, atol=tolerance)
     np.testing.assert_allclose(s, np.linalg.svd(x.astype(np.float64), compute_uv=False), atol=tolerance)
-    np.testing.assert_allclose(u.T @ u, np.eye(3 if 3 in shape else 4), atol=tolerance)
+    np.testing.assert_allclose(u.T @ u, np.eye(min(shape)), atol=tolerance)
+    np.testing.assert_allclose(vt @ vt.T, np.eye(min(shape)), atol=tolerance)
     assert u.dtype == s.dtype == vt.dtype == dtype
 
 
 @pytest.mark.parametrize("scale", [2.0**100, 2.0**-100])
 def test_scale_changes_nothing_but_the_exponent(scale):
-    x = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
-    scaled = x * np.float32(scale)
-    for plain, other in zip(linalg.thin_svd(x), linalg.thin_svd(scaled), strict=True):
-        np.testing.assert_array_equal(plain * (scale if plain.ndim == 1 else 1), other)
-    np.testing.assert_array_equal(linalg.nuclear_norm(x) * scale, linalg.nuclear_norm(scaled))
-    np.testing.assert_array_equal(linalg.polar_factor(x), linalg.polar_factor(scaled))
-    np.testing.assert_array_equal(jax.grad(linalg.nuclear_norm)(x), jax.grad(linalg.nuclear_norm)(scaled))
+    x = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
     gram = x.T @ x
-    np.testing.assert_array_equal(
-        linalg.psd_sqrt(gram) * np.float32(np.sqrt(scale)), linalg.psd_sqrt(gram * np.float32(scale))
-    )
-    np.testing.assert_array_equal(
-        linalg.psd_inverse_sqrt(gram) / np.float32(np.sqrt(scale)), linalg.psd_inverse_sqrt(gram * np.float32(scale))
-    )
+    large, root = x * np.float32(scale), np.float32(np.sqrt(scale))
+    for plain, other in zip(linalg.thin_svd(x), linalg.thin_svd(large), strict=True):
+        np.testing.assert_array_equal(plain * (scale if plain.ndim == 1 else 1), other)
+    for name, power in [("nuclear", scale), ("polar", 1), ("gradient", 1)]:
+        np.testing.assert_array_equal(COMPILED[name](x) * power, COMPILED[name](large))
+    for name, power in [("root", root), ("inverse", 1 / root)]:
+        np.testing.assert_array_equal(COMPILED[name](gram) * power, COMPILED[name](gram * np.float32(scale)))
+        assert np.isfinite(TANGENTS[name](gram * np.float32(scale), gram * np.float32(scale))).all()
 
 
 def test_rank_mask():
@@ -107,109 +134,83 @@ def test_rank_mask():
     assert linalg.numerical_rank_mask(jnp.full(2, jnp.nan), (3, 3), jnp.float32).all()
 
 
-@pytest.mark.parametrize("name", [*matrices(), *(f"deficient {n}" for n in deficient())])
-def test_values(x64, name):
+@pytest.mark.parametrize("name", [*matrices(), *deficient()])
+def test_nuclear_norm_and_polar_factor(x64, name):
     dtype, tolerance = (np.float64, 1e-12) if x64 else (np.float32, 3e-6)
-    x = (deficient()[name[10:]] if name.startswith("deficient") else matrices()[name]).astype(dtype)
-    exact = x.astype(np.float64)
-    np.testing.assert_allclose(
-        jax.jit(linalg.nuclear_norm)(x), np.linalg.svd(exact, compute_uv=False).sum(), rtol=tolerance
-    )
-    if not (name.startswith("deficient") and not x64):  # rounding to float32 restores full rank of the oracle's input
-        np.testing.assert_allclose(jax.jit(linalg.polar_factor)(x), polar_oracle(exact), atol=100 * tolerance)
-    np.testing.assert_allclose(
-        jax.jit(linalg.polar_factor)(x, ridge=0.3), polar_oracle(exact, 0.3), atol=10 * tolerance
-    )
-
-
-@pytest.mark.parametrize("name", deficient())
-def test_polar_factor_of_low_rank_in_float32(name):
-    x = deficient()[name]
-    np.testing.assert_allclose(linalg.polar_factor(x.astype(np.float32)), polar_oracle(x), atol=1e-5)
+    x = (matrices() | deficient())[name]
+    expected = np.linalg.svd(x, compute_uv=False).sum()
+    np.testing.assert_allclose(COMPILED["nuclear"](x.astype(dtype)), expected, rtol=tolerance, atol=0)
+    np.testing.assert_allclose(COMPILED["polar"](x.astype(dtype)), polar_oracle(x), atol=10 * tolerance)
+    np.testing.assert_allclose(COMPILED["polar, ridge"](x.astype(dtype)), polar_oracle(x, 0.3), atol=10 * tolerance)
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("function", ["nuclear", "polar", "polar, ridge", "gradient", "gradient of the square"])
 @pytest.mark.parametrize("name", matrices())
-def test_first_and_second_derivatives(name):
-    x = matrices()[name]
-    check_slope(linalg.nuclear_norm, x)
-    check_slope(linalg.polar_factor, x)
-    check_slope(lambda x: linalg.polar_factor(x, ridge=0.3), x)
-    check_slope(jax.grad(linalg.nuclear_norm), x)
-    check_slope(jax.grad(lambda x: linalg.nuclear_norm(x) ** 2), x)
+def test_first_and_second_derivatives(name, function):
+    check_slope(function, matrices()[name])
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", deficient())
 def test_derivatives_at_low_rank(name):
-    """Smooth with a ridge; without one, those along matrices of the same rank."""
+    """Smooth with a ridge; without one, those among matrices of the same rank."""
     x = deficient()[name]
-    check_slope(lambda x: linalg.polar_factor(x, ridge=0.3), x)
-    check_slope(linalg.nuclear_norm, x, same_rank(x))
-    check_slope(linalg.polar_factor, x, same_rank(x))
-    gradient = jax.grad(linalg.nuclear_norm)(jnp.asarray(x))
-    np.testing.assert_allclose(gradient, polar_oracle(x), atol=1e-10)
-    assert np.isfinite(jax.hessian(linalg.nuclear_norm)(jnp.asarray(x))).all()
+    check_slope("polar, ridge", x)
+    for function in ("nuclear", "polar", "gradient", "gradient of the square"):
+        check_slope(function, x, same_rank(x))
+    np.testing.assert_allclose(COMPILED["gradient"](x), polar_oracle(x), atol=1e-10)
+    assert np.isfinite(TANGENTS["gradient"](x, np.ones_like(x))).all()
 
 
 def test_gradient_at_zero_is_zero(x64):
-    zero = jnp.zeros((4, 3))
-    for function in (linalg.nuclear_norm, lambda x: jnp.sum(linalg.polar_factor(x))):
-        np.testing.assert_array_equal(function(zero), 0)
-        np.testing.assert_array_equal(jax.grad(function)(zero), zero)
+    zero = jnp.zeros((6, 4))
+    np.testing.assert_array_equal(COMPILED["nuclear"](zero), 0)
+    np.testing.assert_array_equal(COMPILED["gradient"](zero), zero)
+    np.testing.assert_array_equal(TANGENTS["polar"](zero, jnp.ones_like(zero)), zero)
+    np.testing.assert_array_equal(TANGENTS["gradient"](zero, jnp.ones_like(zero)), zero)
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("name", [*matrices(), "low"])
+@pytest.mark.parametrize("name", ["tall", "equal, wide", "low"])
 def test_derivative_in_the_ridge(name):
-    x = deficient()["tall"] if name == "low" else matrices()[name]
+    x = (matrices() | deficient())[name]
     weights = np.random.default_rng(4).standard_normal(x.shape)
     gram = x.T @ x
     for function in (
-        lambda r: jnp.sum(weights * linalg.polar_factor(x, ridge=r)),
-        lambda r: jnp.sum(weights.T @ weights * linalg.psd_sqrt(gram, ridge=r)),
-        lambda r: jnp.sum(weights.T @ weights * linalg.psd_inverse_sqrt(gram, ridge=r)),
+        jax.jit(lambda r: jnp.sum(weights * linalg.polar_factor(x, ridge=r))),
+        jax.jit(lambda r: jnp.sum((weights.T @ weights) * linalg.psd_sqrt(gram, ridge=r))),
+        jax.jit(lambda r: jnp.sum((weights.T @ weights) * linalg.psd_inverse_sqrt(gram, ridge=r))),
     ):
         numeric = (function(0.3 + 1e-6) - function(0.3 - 1e-6)) / 2e-6
         np.testing.assert_allclose(jax.grad(function)(0.3), numeric, rtol=1e-7, atol=1e-8)
 
 
-def psd_matrices():
-    q = orthonormal(5, 5)
-    return {
-        "generic": (q * [5.0, 3.0, 2.0, 1.0, 0.5]) @ q.T,
-        "repeated": (q * [3.0, 3.0, 3.0, 1.0, 1.0]) @ q.T,
-        "identity": np.eye(5),
-        "low rank": (q * [3.0, 3.0, 1.0, 0.0, 0.0]) @ q.T,
-        "zero": np.zeros((5, 5)),
-    }
-
-
 @pytest.mark.parametrize("ridge", [0.0, 0.2])
 @pytest.mark.parametrize("name", psd_matrices())
 def test_psd_roots(x64, name, ridge):
-    dtype, tolerance = (np.float64, 1e-7) if x64 else (np.float32, 1e-5)
+    dtype, tolerance = (np.float64, 1e-12) if x64 else (np.float32, 1e-5)
     matrix = psd_matrices()[name]
     shifted = matrix + ridge * np.eye(5)
-    root = jax.jit(linalg.psd_sqrt)(matrix.astype(dtype), ridge=ridge)
-    inverse = jax.jit(linalg.psd_inverse_sqrt)(matrix.astype(dtype), ridge=ridge)
-    np.testing.assert_allclose(root, scipy.linalg.sqrtm(shifted).real, atol=tolerance)
+    suffix = ", ridge" if ridge else ""
+    root = np.asarray(COMPILED["root" + suffix](matrix.astype(dtype)), np.float64)
+    inverse = np.asarray(COMPILED["inverse" + suffix](matrix.astype(dtype)), np.float64)
+    np.testing.assert_allclose(root @ root, shifted, atol=tolerance)
     np.testing.assert_allclose(inverse @ inverse, np.linalg.pinv(shifted, rcond=1e-10, hermitian=True), atol=tolerance)
-    np.testing.assert_allclose(inverse, inverse.T, atol=1e-6)
-    assert np.linalg.eigvalsh(np.asarray(inverse)).min() > -1e-6
+    for result in (root, inverse):
+        np.testing.assert_allclose(result, result.T, atol=tolerance)
+        assert np.linalg.eigvalsh(result).min() > -tolerance
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("function", [linalg.psd_sqrt, linalg.psd_inverse_sqrt])
 @pytest.mark.parametrize("name", psd_matrices())
+@pytest.mark.parametrize("function", ROOTS)
 def test_psd_root_derivatives(function, name):
     matrix = psd_matrices()[name]
-    matrix = (matrix + matrix.T) / 2
     check_slope(function, matrix, same_rank(matrix))
-    check_slope(lambda m: function(m, ridge=0.2), matrix, same_rank(matrix))
-    if name not in ("low rank", "zero"):
+    if name not in ("low", "zero"):
         check_slope(function, matrix)  # along a line that is not symmetric
-    assert np.isfinite(jax.grad(lambda m: jnp.sum(function(m)))(jnp.asarray(matrix))).all()
+    assert np.isfinite(TANGENTS[function](matrix, np.ones((5, 5)))).all()
 
 
 def test_psd_roots_read_the_symmetric_part_and_drop_negative_eigenvalues():
@@ -219,30 +220,17 @@ def test_psd_roots_read_the_symmetric_part_and_drop_negative_eigenvalues():
     np.testing.assert_allclose(linalg.psd_inverse_sqrt(matrix + skew), np.diag([1 / 2, 1 / 3, 0.0]), atol=1e-6)
 
 
-FUNCTIONS = {
-    "thin_svd": lambda x: linalg.thin_svd(x)[1],
-    "nuclear_norm": linalg.nuclear_norm,
-    "polar_factor": linalg.polar_factor,
-    "psd_sqrt": lambda x: linalg.psd_sqrt(x.T @ x),
-    "psd_inverse_sqrt": lambda x: linalg.psd_inverse_sqrt(x.T @ x, ridge=0.1),
-    "gradient": jax.grad(linalg.nuclear_norm),
-    "polar gradient": jax.grad(lambda x: jnp.sum(linalg.polar_factor(x, ridge=0.1) ** 3)),
-    "root gradient": jax.grad(lambda x: jnp.sum(linalg.psd_inverse_sqrt(x.T @ x) ** 3)),
-}
-
-
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_vmap_is_a_loop(name):
-    batch = jnp.asarray(np.random.default_rng(6).standard_normal((3, 5, 4)), jnp.float32)
+    batch = jnp.asarray(np.random.default_rng(6).standard_normal((3, 6, 4)), jnp.float32)
     batch = batch.at[1].set(0)
-    np.testing.assert_allclose(
-        jax.vmap(FUNCTIONS[name])(batch), jnp.stack([FUNCTIONS[name](x) for x in batch]), rtol=1e-4, atol=1e-5
-    )
+    looped = np.stack([COMPILED[name](x) for x in batch])
+    np.testing.assert_allclose(jax.jit(jax.vmap(FUNCTIONS[name]))(batch), looped, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_nan_is_not_swallowed(name):
-    assert np.isnan(FUNCTIONS[name](jnp.full((5, 4), jnp.nan))).all()
+    assert np.isnan(COMPILED[name](jnp.full((6, 4), jnp.nan, jnp.float32))).all()
 
 
 @pytest.mark.parametrize("name", ["nuclear_norm", "polar_factor", "psd_sqrt", "psd_inverse_sqrt", "thin_svd"])
@@ -252,9 +240,8 @@ def test_half_precision_is_widened(name):
             assert out.dtype == jnp.float32
 
 
-def test_value_and_gradient_take_one_decomposition_each_direction():
-    """The gradient needs no decomposition besides the one that gives the value."""
-    lowered = jax.jit(jax.value_and_grad(linalg.nuclear_norm)).lower(jnp.zeros((6, 4))).as_text()
+def test_the_gradient_shares_the_decomposition_of_the_value():
+    lowered = jax.jit(jax.value_and_grad(linalg.nuclear_norm)).lower(jnp.zeros((6, 4), jnp.float32)).as_text()
     assert lowered.count("gesdd_ffi") == 1
 
 

@@ -31,13 +31,19 @@ def cases(dtype):
     }
 
 
+every_rank = jax.jit(lambda values: jax.vmap(lambda k: order_statistics(values, (k,))[0])(jnp.arange(values.size)))
+counted = jax.jit(quantile, static_argnames=("q", "interpolate"))
+
+
+def padded(values, size=301):
+    return np.concatenate([values.ravel(), np.full(size - values.size, np.inf, values.dtype)])
+
+
 @pytest.mark.parametrize("case", cases(np.float32))
 def test_every_rank_is_the_sorted_entry(x64, case):
     dtype = np.float64 if x64 else np.float32
-    values = cases(dtype)[case].astype(dtype)
-    expected = np.sort(np.abs(values).ravel())
-    every = jax.jit(jax.vmap(lambda rank: order_statistics(values, (rank,))[0]))
-    np.testing.assert_array_equal(every(jnp.arange(values.size)), expected)
+    values = padded(cases(dtype)[case].astype(dtype))
+    np.testing.assert_array_equal(every_rank(values), np.sort(np.abs(values)))
 
 
 def test_python_ranks_several_at_once_and_nan_last():
@@ -63,27 +69,30 @@ def test_bits_go_there_and_back(x64):
     np.testing.assert_array_equal(from_bits(bits), values)
 
 
-@pytest.mark.parametrize("q", [0.0, 0.05, 0.25, 1 / 3, 0.5, 0.9, 0.95, 1.0])
-@pytest.mark.parametrize("case", ["normal", "matrix", "ties", "constant", "zeros", "single", "pair", "wide range"])
-def test_quantile_is_numpy_s(x64, case, q):
+@pytest.mark.parametrize("q", [0.0, 0.05, 1 / 3, 0.5, 0.95, 1.0])
+def test_quantile_is_numpy_s(x64, q):
+    """All entries, or as many as `count` says."""
     dtype = np.float64 if x64 else np.float32
-    values = cases(dtype)[case].astype(dtype)
-    expected = np.quantile(np.abs(values).astype(np.float64), q)
-    tolerance = 4 * np.finfo(dtype).eps
-    np.testing.assert_allclose(jax.jit(lambda v: quantile(v, q))(values), expected, rtol=tolerance)
-    counted = jax.jit(lambda v, n: quantile(v, q, count=n))(values, values.size)
-    np.testing.assert_allclose(counted, expected, rtol=tolerance if x64 else 3e-5)
+    for case, values in cases(dtype).items():
+        if case in ("infinite", "subnormal"):  # tested elsewhere; XLA flushes the latter to 0 in arithmetic
+            continue
+        values = values.astype(dtype)
+        expected = np.quantile(np.abs(values).astype(np.float64), q)
+        found = counted(padded(values), q, count=values.size)
+        # without 64 bits, the position is good to 2**-16 of the gap between two entries
+        np.testing.assert_allclose(found, expected, rtol=1e-15 if x64 else 5e-5, err_msg=case)
+        if case in ("normal", "ties", "single", "pair"):
+            np.testing.assert_allclose(counted(values, q), expected, rtol=2 * np.finfo(dtype).eps, err_msg=case)
 
 
 @pytest.mark.parametrize("q", [0.0, 0.05, 0.5, 0.77, 0.95, 1.0])
-@pytest.mark.parametrize("n", [1, 2, 39, 100, 38400])
-def test_without_interpolation_it_is_the_entry_at_floor_qn(x64, q, n):
+def test_without_interpolation_it_is_the_entry_at_floor_qn(x64, q):
     dtype = np.float64 if x64 else np.float32
-    values = np.random.default_rng(n).standard_normal(n).astype(dtype)
-    expected = np.sort(np.abs(values))[min(int(q * n), n - 1)]
-    assert quantile(values, q, interpolate=False) == expected
-    padded = np.concatenate([np.full(3, np.inf, dtype), values])
-    assert quantile(padded, q, count=jnp.asarray(n), interpolate=False) == expected
+    for n in (1, 2, 39, 100, 38400):
+        values = np.random.default_rng(n).standard_normal(n).astype(dtype)
+        expected = np.sort(np.abs(values))[min(int(q * n), n - 1)]
+        assert counted(padded(values, 38403), q, count=n, interpolate=False) == expected
+    assert counted(values, q, interpolate=False) == expected
 
 
 def test_float32_q_does_not_round_positions():
@@ -96,8 +105,8 @@ def test_padding_is_as_if_absent(x64):
     dtype = np.float64 if x64 else np.float32
     values = np.random.default_rng(1).standard_normal((6, 40)).astype(dtype)
     counts = np.array([1, 2, 3, 17, 39, 40], np.int32)
-    padded = np.where(np.arange(40)[None, :] < counts[:, None], values, np.inf)
-    found = jax.jit(jax.vmap(lambda v, n: quantile(v, 0.5, count=n)))(padded, counts)
+    filled = np.where(np.arange(40)[None, :] < counts[:, None], values, np.inf)
+    found = jax.jit(jax.vmap(lambda v, n: quantile(v, 0.5, count=n)))(filled, counts)
     expected = [np.median(np.abs(v[:n])) for v, n in zip(values, counts, strict=True)]
     np.testing.assert_allclose(found, expected, rtol=2 * np.finfo(dtype).eps)
 
@@ -128,15 +137,15 @@ def test_gradient_is_zero():
     np.testing.assert_array_equal(gradient, np.zeros(4))
 
 
-@pytest.mark.parametrize("n", [0, 1, 63, 38400, 2**24 + 1, 2**31 - 1])
 @pytest.mark.parametrize("q", [0.0, 0.05, 0.5, 0.95, 0.9999, 1.0])
-def test_positions_are_right_beyond_the_precision_of_float32(q, n):
-    whole, rest = jax.jit(lambda n: _product(q, n, jnp.dtype(jnp.float32), 0.0))(jnp.int32(n))
-    exact = Fraction(q) * n
-    assert abs(int(whole) + Fraction(float(rest)) - exact) < Fraction(1, 2**14)
-    assert 0 <= rest < 1
-    slack, _ = _product(q, jnp.int32(n), jnp.dtype(jnp.float32), 2**-14)
-    assert int(slack) == math.floor(q * n)
+def test_positions_are_right_beyond_the_precision_of_float32(q):
+    n = np.array([0, 1, 63, 38400, 2**24 + 1, 2**31 - 1], np.int32)
+    wholes, rests = jax.jit(lambda n: _product(q, n, jnp.dtype(jnp.float32), 0.0))(n)
+    floors, _ = jax.jit(lambda n: _product(q, n, jnp.dtype(jnp.float32), 2**-14))(n)
+    for k, whole, rest, floor in zip(n.tolist(), wholes, rests, floors, strict=True):
+        assert abs(int(whole) + Fraction(float(rest)) - Fraction(q) * k) < Fraction(1, 2**14)
+        assert 0 <= rest < 1
+        assert int(floor) == math.floor(q * k)
 
 
 def test_large_input_is_exact():
@@ -150,7 +159,9 @@ def test_search_needs_only_counts():
 
     def count(thresholds):
         def tile(total, values):
-            return total + jnp.sum(magnitude_bits(values)[None, :] <= thresholds[:, None], axis=1, dtype=jnp.int32), None
+            return total + jnp.sum(
+                magnitude_bits(values)[None, :] <= thresholds[:, None], axis=1, dtype=jnp.int32
+            ), None
 
         return jax.lax.scan(tile, jnp.zeros(thresholds.shape, jnp.int32), tiles)[0]
 

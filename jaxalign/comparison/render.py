@@ -1,0 +1,102 @@
+"""A comparison as tables: pandas, xarray, rich."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+    from rich.table import Table
+
+    from jaxalign.comparison.result import Comparison
+
+
+def missing(package: str, job: str) -> ImportError:
+    """The error for an optional package that is not installed."""
+    return ImportError(f'{job} needs {package}: pip install "jaxalign[report]"')
+
+
+def dataframe(result: Comparison) -> pandas.DataFrame:
+    """One row for every measure and pair of layers."""
+    try:
+        import pandas as pd
+    except ImportError:
+        raise missing("pandas", "Comparison.to_dataframe") from None
+    rows, columns = len(result.layers_a), len(result.layers_b)
+    models_a, layers_a = zip(*result.layers_a, strict=True)
+    models_b, layers_b = zip(*result.layers_b, strict=True)
+    parts = [
+        pd.DataFrame(
+            {
+                "measure": key,
+                "model_a": np.repeat(models_a, columns),
+                "layer_a": np.repeat(layers_a, columns),
+                "model_b": np.tile(models_b, rows),
+                "layer_b": np.tile(layers_b, rows),
+                "value": matrix.ravel(),
+                "definition": result.definitions[key],
+            }
+        )
+        for key, matrix in result.values.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def dataset(result: Comparison) -> xarray.Dataset:
+    """One variable for every measure, with the names of models and layers as coordinates."""
+    try:
+        import xarray as xr
+    except ImportError:
+        raise missing("xarray", "Comparison.to_xarray") from None
+    return xr.Dataset(
+        {
+            key: (("a", "b"), matrix, {"definition": result.definitions[key]})
+            for key, matrix in result.values.items()
+        },
+        coords={
+            "a": list(result.names_a),
+            "b": list(result.names_b),
+            "model_a": ("a", [model for model, _ in result.layers_a]),
+            "model_b": ("b", [model for model, _ in result.layers_b]),
+            "layer_a": ("a", [layer for _, layer in result.layers_a]),
+            "layer_b": ("b", [layer for _, layer in result.layers_b]),
+        },
+        attrs={key: str(value) for key, value in result.info.items()},
+    )
+
+
+def best_table(result: Comparison, key: str) -> Table:
+    """The best pair of layers of every two models, best first."""
+    try:
+        from rich.markup import escape
+        from rich.table import Table
+    except ImportError:
+        raise missing("rich", "Comparison.to_table") from None
+    closest = "highest" if result.larger_is_closer[key] else "lowest"
+    table = Table(
+        title=escape(f"{result.definitions[key]}: {closest} score over the layers of every two models"),
+        caption=escape(describe_scale(result, key)),
+    )
+    named = any((*result.models_a, *result.models_b))
+    columns = ["model a", "layer a", "model b", "layer b"] if named else ["layer a", "layer b"]
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    table.add_column("score", justify="right")
+    sign = -1 if result.larger_is_closer[key] else 1
+    for pair in sorted(result.best(key), key=lambda p: (math.isnan(p.value), sign * p.value)):
+        layers = [pair.layer_a or "-", pair.layer_b or "-"]
+        cells = [pair.model_a, layers[0], pair.model_b, layers[1]] if named else layers
+        table.add_row(*map(escape, cells), "undefined" if math.isnan(pair.value) else f"{pair.value:.3f}")
+    return table
+
+
+def describe_scale(result: Comparison, key: str) -> str:
+    """What a score means: its range, its direction, what unrelated inputs give, and on how many examples."""
+    low, high = (f"{bound:g}" for bound in result.bounds[key])
+    direction = "higher is more alike" if result.larger_is_closer[key] else "lower is more alike"
+    text = f"{result.info['examples_used']} examples; from {low} to {high}, {direction}"
+    return f"{text}; unrelated: {result.chance[key]}" if result.chance[key] else text
