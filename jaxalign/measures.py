@@ -126,11 +126,11 @@ class Measure:
 
 @jax.jit
 def _matrix(measure: Measure, a: list[Array], b: list[Array] | None, mask: Array | None) -> Float[Array, "La Lb"]:
-    signatures_a = [measure.signature(x, mask) for x in a]
+    signatures_a = measure.signature.many(a, mask)
     if b is None and measure.signature_y is None:
         return measure.score.matrix(signatures_a)
     signature_y = measure.signature_y or measure.signature
-    return measure.score.matrix(signatures_a, [signature_y(x, mask) for x in (a if b is None else b)])
+    return measure.score.matrix(signatures_a, signature_y.many(a if b is None else b, mask))
 
 
 def _kernel_measure(

@@ -52,14 +52,14 @@ def contract(a: Array, b: Array, axes: tuple[int, int]) -> Array:
 
 
 def safe_sqrt(v: Array) -> Array:
-    """`sqrt(v)`, and 0 with zero gradient where `v <= 0` (plain `sqrt` gives NaN there)."""
-    ok = v > 0
+    """`sqrt(v)`, and 0 with zero gradient where `v <= 0` (plain `sqrt` gives NaN there); NaN stays NaN."""
+    ok = ~(v <= 0)
     return jnp.where(ok, jnp.sqrt(jnp.where(ok, v, 1)), 0)
 
 
 def safe_divide(a: Array, b: Array, *, otherwise: float = 0.0) -> Array:
-    """`a / b` where `b > 0`, else `otherwise`, with zero gradient there."""
-    ok = b > 0
+    """`a / b`, and `otherwise` with zero gradient where `b <= 0`; NaN stays NaN."""
+    ok = ~(b <= 0)
     return jnp.where(ok, a / jnp.where(ok, b, 1), otherwise)
 
 

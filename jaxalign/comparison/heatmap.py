@@ -106,19 +106,18 @@ def _name_layers(axes: Axes, axis, layers: tuple[tuple[str, str], ...], count: i
     else:
         axis.set_ticks([])
     side = "rows" if vertical else "columns"
-    set_label = axes.set_ylabel if vertical else axes.set_xlabel
     if len(set(models)) == 1:
-        set_label(f"{side}: layers of {models[0]}" if models[0] else f"{side}: layers")
+        axis.set_label_text(f"{side}: layers of {models[0]}" if models[0] else f"{side}: layers")
         return
-    set_label(f"{side}: layers, by model")
+    # Model names on an axis of their own, outside of the layer names.
+    outer = axes.secondary_yaxis("left") if vertical else axes.secondary_xaxis("bottom")
+    place = "left" if vertical else "bottom"
+    longest = max(len(layer) for _, layer in layers) if count <= NAMED_LAYERS else 0
+    outer.spines[place].set_position(("outward", 8 + 0.62 * small * longest))
+    outer.spines[place].set_visible(False)
     starts, stops = [0, *edges], [*edges, count]
     centers = [(a + b - 1) / 2 for a, b in zip(starts, stops, strict=True)]
-    outer = axes.secondary_yaxis(-0.12 if count <= NAMED_LAYERS else 0) if vertical else None
-    if outer is None:
-        outer = axes.secondary_xaxis(-0.12 if count <= NAMED_LAYERS else 0)
-    (outer.set_yticks if vertical else outer.set_xticks)(
-        centers, [models[start] for start in starts], fontsize=8, **rotation
-    )
+    names = outer.yaxis if vertical else outer.xaxis
+    names.set_ticks(centers, [models[start] for start in starts], fontsize=8, **rotation)
     outer.tick_params(length=0)
-    for spine in outer.spines.values():
-        spine.set_visible(False)
+    names.set_label_text(f"{side}: layers, by model")

@@ -14,9 +14,6 @@ UNIT_COST = 2e11
 MAX_MEMORY = 4 * 2**30
 #: Copies of its layers that a unit holds: as given, widened, centered.
 COPIES = 3
-#: Widths are padded to multiples of this, and to no more than `MOST_WIDTHS` different ones.
-WIDTH_MULTIPLE = 64
-MOST_WIDTHS = 3
 
 
 @dataclass(frozen=True)
@@ -69,24 +66,3 @@ def _fits(n: int, unit: Unit, widths_a: Sequence[int], widths_b: Sequence[int], 
     a = [widths_a[i] for i in unit.rows]
     b = [widths_b[i] for i in unit.columns]
     return tile_cost(n, a, b) <= UNIT_COST and 4 * n * (sum(a) + sum(b)) * COPIES <= max_memory
-
-
-def padded_widths(widths: Sequence[int]) -> dict[int, int]:
-    """For every width, the one to pad it to, so that few shapes are compiled.
-
-    Zero features change no inner product. Of all ways to use at most `MOST_WIDTHS` sizes, the
-    one that adds the fewest columns.
-    """
-    rounded = {width: -(-width // WIDTH_MULTIPLE) * WIDTH_MULTIPLE for width in widths}
-    sizes = sorted(set(rounded.values()))
-    if len(sizes) <= MOST_WIDTHS:
-        return rounded
-
-    def padded(width: int, chosen: Sequence[int]) -> int:
-        return next(size for size in chosen if size >= width)
-
-    best = min(
-        ((*inner, sizes[-1]) for inner in itertools.combinations(sizes[:-1], MOST_WIDTHS - 1)),
-        key=lambda chosen: sum(padded(rounded[width], chosen) for width in widths),
-    )
-    return {width: padded(size, best) for width, size in rounded.items()}

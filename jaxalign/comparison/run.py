@@ -14,12 +14,13 @@ from jax.dtypes import canonicalize_dtype
 from jaxalign._core.checks import as_array, check_integer, check_mask, describe
 from jaxalign._core.typing import Array
 from jaxalign._version import __version__
-from jaxalign.comparison.plan import MAX_MEMORY, Unit, block_units, padded_widths
+from jaxalign.comparison.plan import MAX_MEMORY, Unit, block_units
 from jaxalign.comparison.progress import Tick, progress_bar
 from jaxalign.comparison.result import Comparison
 from jaxalign.comparison.sides import Layer, Side, check_same_ids, read_side
 from jaxalign.comparison.store import Store, digest, side_facts
 from jaxalign.measures import Measure
+from jaxalign.signatures.batching import pad_features, padded_widths
 
 
 def compare(
@@ -211,7 +212,7 @@ class _Job:
             piece = f"{_file_name(measure)}-layer{index}"
             kept = self.store.load(piece)
             if kept is None or len(kept) != structure.num_leaves:
-                x = jnp.pad(layer.load("compare"), ((0, 0), (0, widths[d] - d)))
+                x = pad_features(layer.load("compare"), widths[d])
                 kept = [np.asarray(leaf) for leaf in jax.tree.leaves(_sign(signature, x, self.mask))]
                 self.store.save(piece, kept)
             signatures.append(jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in kept]))

@@ -93,4 +93,4 @@ def combine(raw: Array, rows: Array, totals: Array, count: Scalar, centering: st
 
 def drop_rounding(centered: Array, raw: Array) -> Array:
     """`centered`, and exactly 0 where it is no larger than the rounding of what was subtracted."""
-    return jnp.where(centered > 8 * jnp.finfo(raw.dtype).eps * jnp.abs(raw), centered, 0)
+    return jnp.where(centered <= 8 * jnp.finfo(raw.dtype).eps * jnp.abs(raw), 0, centered)

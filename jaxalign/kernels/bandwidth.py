@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxalign._core.checks import check_choice, check_positive
-from jaxalign._core.numerics import mask_rows, row_count, safe_sqrt, take_rows, widen
+from jaxalign._core.numerics import center_columns, row_count, safe_sqrt, take_rows
 from jaxalign._core.quantile import quantile
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.kernels.squared_distance import squared_distances
@@ -67,7 +67,7 @@ class MedianDistance(BandwidthRule):
 
     def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Scalar:
         """The bandwidth for these rows."""
-        x = mask_rows(widen(x), mask)
+        x = center_columns(x, mask)
         valid = jnp.ones(x.shape[0], bool) if mask is None else mask
         exact = x.shape[0] <= EXACT_ROWS
         squared = _all_pairs(x, valid, self.diagonal) if exact else _sampled_pairs(x, valid)
@@ -96,10 +96,8 @@ class MeanDistance(BandwidthRule):
 
     def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Scalar:
         """The bandwidth for these rows."""
-        x = mask_rows(widen(x), mask)
         n = row_count(x, mask)
-        mean = jnp.sum(x, axis=0) / jnp.maximum(n, 1)
-        total = jnp.sum(mask_rows(x - mean[None, :], mask) ** 2)
+        total = jnp.sum(center_columns(x, mask) ** 2)
         return self.scale * safe_sqrt(2 * total / jnp.maximum(n - 1, 1))
 
 

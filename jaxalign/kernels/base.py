@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import jax
 
 from jaxalign._core.checks import as_array, check_matrix
+from jaxalign._core.numerics import accum_dtype, column_mean
 from jaxalign._core.typing import Array, Bool, Float
 
 
@@ -65,13 +66,15 @@ class Kernel(ABC):
         name = type(self).__name__
         x = as_array(name, "x", x)
         check_matrix(name, "x", x)
-        kernel = self.fit(x)
-        if y is None:
-            return kernel.evaluate(kernel.features(x), kernel.features(x))
-        y = as_array(name, "y", y)
+        y = x if y is None else as_array(name, "y", y)
         check_matrix(name, "y", y)
         if x.shape[1] != y.shape[1]:
             raise ValueError(f"{name}: x and y must have the same number of features, got {x.shape[1]} and {y.shape[1]}")
+        kernel = self.fit(x)
+        if self.translation_invariant:  # distances between rows far from the origin lose digits
+            dtype = accum_dtype(x, y)
+            origin = column_mean(x.astype(dtype))[None, :]
+            x, y = x.astype(dtype) - origin, y.astype(dtype) - origin
         return kernel.evaluate(kernel.features(x), kernel.features(y))
 
     def __add__(self, other: Kernel) -> Sum:

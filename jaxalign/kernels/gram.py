@@ -21,16 +21,17 @@ class Gram:
       rows: prepared rows `(n, d)`; rows that do not count are 0.
       kernel: the fitted kernel.
       mask: which rows count, `(n,)`, or None for all.
-      shift: a typical off-diagonal entry, taken off before tiles are multiplied; centered
-        scores do not depend on it, their rounding does. 0 where a score will not center.
+      shift: a number for each row, `(n,)`: entry `(i, j)` of a tile has `shift_i + shift_j` taken
+        off, which is about what centering takes off in the end. Centered scores do not
+        depend on it, their rounding does. 0 where a score will not center.
       gain: a power of two that brings entries near 1.
-      units: what an entry of a tile is in the user's units: `(K - shift) = tile * units`.
+      units: what an entry of a tile is in the user's units: `K_ij - shift_i - shift_j = tile_ij * units`.
     """
 
     rows: Float[Array, "n d"]
     kernel: Kernel
     mask: Bool[Array, "n"] | None
-    shift: Scalar
+    shift: Float[Array, "n"]
     gain: Scalar
     units: Scalar
 
@@ -46,10 +47,10 @@ class Gram:
         return jnp.ones(n, self.rows.dtype) if self.mask is None else self.mask.astype(self.rows.dtype)
 
     def tile(self, start: Array | int, start_other: Array | int, size: int) -> Float[Array, "b b"]:
-        """`(K - shift) * gain` for `size` rows from one start against `size` from another."""
-        block = lax.dynamic_slice_in_dim(self.rows, start, size)
-        other = lax.dynamic_slice_in_dim(self.rows, start_other, size)
-        return (self.kernel.evaluate(block, other) - self.shift) * self.gain
+        """`(K_ij - shift_i - shift_j) * gain` for `size` rows from one start against `size` from another."""
+        block, other = (lax.dynamic_slice_in_dim(self.rows, at, size) for at in (start, start_other))
+        shift, shift_other = (lax.dynamic_slice_in_dim(self.shift, at, size) for at in (start, start_other))
+        return (self.kernel.evaluate(block, other) - (shift[:, None] + shift_other[None, :])) * self.gain
 
     def matrix(self) -> Float[Array, "n n"]:
         """The whole matrix in the user's units, `O(n²)` memory; padded rows and columns are 0.
@@ -64,4 +65,4 @@ class Gram:
     def permute(self, indices: Int[Array, "n"]) -> Gram:
         """Row `i` of the result is row `indices[i]`; nothing is recomputed."""
         mask = None if self.mask is None else take_rows(self.mask, indices)
-        return replace(self, rows=take_rows(self.rows, indices), mask=mask)
+        return replace(self, rows=take_rows(self.rows, indices), mask=mask, shift=take_rows(self.shift, indices))

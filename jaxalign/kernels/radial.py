@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign._core.checks import check_positive, describe
-from jaxalign._core.numerics import accum_dtype, column_mean, safe_divide, safe_sqrt
+from jaxalign._core.numerics import accum_dtype, safe_divide, safe_sqrt
 from jaxalign._core.typing import Array, Bool, Float
 from jaxalign.kernels.bandwidth import BandwidthRule, as_bandwidth
 from jaxalign.kernels.base import Kernel
@@ -45,7 +45,6 @@ class _Radial(Kernel):
         """The same kernel with its bandwidth a number; no gradient flows through the rule."""
         if not isinstance(self.bandwidth, BandwidthRule):
             return self
-        x = x - column_mean(x, mask)[None, :].astype(x.dtype)
         return type(self)(jax.lax.stop_gradient(self.bandwidth(x, mask)))
 
     def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
@@ -134,7 +133,7 @@ class Distance(Kernel):
             return -squared
         if self.exponent == 1:
             return -safe_sqrt(squared)
-        apart = squared > 0
+        apart = ~(squared <= 0)
         return -jnp.where(apart, jnp.where(apart, squared, 1) ** (self.exponent / 2), 0)
 
     def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:

@@ -19,4 +19,4 @@ def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[A
     lengths = jnp.sum(x * x, axis=1)[:, None] + jnp.sum(y * y, axis=1)[None, :]
     squared = lengths - 2 * gram_matmul(x, y)
     resolution = 16 * jnp.finfo(lengths.dtype).eps
-    return jnp.where(squared > resolution * lengths, squared, 0)
+    return jnp.where(squared <= resolution * lengths, 0, squared)  # NaN stays NaN

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxalign._core.checks import check_rows
 from jaxalign._core.jit import jit
 from jaxalign._core.linalg import polar_factor
-from jaxalign._core.numerics import center_columns, row_count
+from jaxalign._core.numerics import center_columns, mask_rows, row_count
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 
 
@@ -53,4 +53,4 @@ def whiten(
     check_rows("whiten", x, mask)
     freedom = jnp.maximum(row_count(x, mask) - 1, 1)
     ridge = jnp.asarray(ridge, freedom.dtype) * freedom
-    return jnp.sqrt(freedom) * polar_factor(center_columns(x, mask), ridge=ridge)
+    return mask_rows(jnp.sqrt(freedom) * polar_factor(center_columns(x, mask), ridge=ridge), mask)

@@ -1,22 +1,25 @@
-"""From activations to a Gram matrix: prepare rows, fit the kernel, find a typical entry."""
+"""From activations to a Gram matrix: prepare rows, fit the kernel, see what centering will take off."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxalign._core.numerics import binary_scale, center_columns, mask_rows, safe_sqrt, take_rows, widen
-from jaxalign._core.typing import Bool, Float, Scalar
+from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.kernels.base import Kernel
 from jaxalign.kernels.gram import Gram
+from jaxalign.signatures.batching import map_layers
 
-#: Rows used to estimate the typical entry of a kernel matrix.
-SAMPLE_ROWS = 256
+#: Rows against which all others are evaluated to see what centering will take off.
+LANDMARKS = 32
+#: Rows evaluated against the landmarks at a time.
+BLOCK_ROWS = 1024
 
 
 @jax.tree_util.register_dataclass
@@ -28,7 +31,7 @@ class GramSignature:
       kernel: the kernel.
       centered: whether the scores to come center the matrix. If so, rows of a linear
         kernel are centered first, which is the same thing and loses no digits, and other
-        kernels get a `shift` read off a sample of their entries.
+        kernels get a `shift` read off a sample of their columns.
     """
 
     kernel: Kernel
@@ -44,34 +47,59 @@ class GramSignature:
 
     def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Gram:
         """The signature of one representation, `(n, d)`."""
-        rows = self.kernel.features(mask_rows(widen(x), mask))
-        if self.kernel.translation_invariant or (self.centered and self.kernel.dot_product):
-            rows = center_columns(rows, mask)
-        one, zero = jnp.ones((), rows.dtype), jnp.zeros((), rows.dtype)
+        return self.many([x], mask)[0]
+
+    def many(self, layers: Sequence[Float[Array, "n d"]], mask: Bool[Array, "n"] | None = None) -> list[Gram]:
+        """The signatures of several representations of the same examples."""
+        rows = [self._rows(x, mask) for x in layers]
+        one, none = jnp.ones((), rows.dtype), jnp.zeros(rows.shape[0], rows.dtype)
         if self.kernel.dot_product:
             scale = binary_scale(rows)
-            return Gram(rows * scale, self.kernel, mask, shift=zero, gain=one, units=1 / (scale * scale))
+            return Gram(rows * scale, self.kernel, mask, shift=none, gain=one, units=1 / (scale * scale))
         kernel = self.kernel.fit(rows, mask)
-        shift, spread = _typical_entry(rows, kernel, mask)
-        gain = binary_scale(spread if self.centered else jnp.abs(shift) + spread)
-        return Gram(rows, kernel, mask, shift=shift if self.centered else zero, gain=gain, units=1 / gain)
+        shift, spread = _levels(*lax.stop_gradient((rows, kernel)), mask, self.centered)
+        gain = binary_scale(spread)
+        return Gram(rows, kernel, mask, shift=shift, gain=gain, units=1 / gain)
 
 
-def _typical_entry(
-    rows: Float[Array, "n d"], kernel: Kernel, mask: Bool[Array, "n"] | None
-) -> tuple[Scalar, Scalar]:
-    """Mean and standard deviation of the off-diagonal entries among some evenly spaced rows."""
+def _levels(
+    rows: Float[Array, "n d"], kernel: Kernel, mask: Bool[Array, "n"] | None, centered: bool
+) -> tuple[Float[Array, "n"], Scalar]:
+    """What to take off each row and column of the matrix, and the size of what then is left.
+
+    With `m_i` the mean of row `i` over the columns of some landmarks and `m` the mean of those
+    of the landmarks themselves, `K_ij` is near `m_i + m_j - m`, even where a few rows lie far out.
+    The diagonal does not take part.
+    """
     n = rows.shape[0]
-    size = min(n, SAMPLE_ROWS)
-    chosen = jnp.asarray(np.arange(size) * n // size)
-    sample = take_rows(rows, chosen)
-    weight = jnp.ones(size, rows.dtype) if mask is None else take_rows(mask, chosen).astype(rows.dtype)
-    pairs = weight[:, None] * weight[None, :] * (1 - jnp.eye(size, dtype=rows.dtype))
-    entries = lax.stop_gradient(kernel.evaluate(sample, sample))
-    total = jnp.maximum(jnp.sum(pairs), 1)
-    # Taking one entry off first makes the mean of equal entries exactly that entry.
-    first = entries[0, -1]
-    mean = first + jnp.sum((entries - first) * pairs) / total
-    scale = binary_scale(entries)
-    deviation = (entries - mean) * scale
-    return mean, safe_sqrt(jnp.sum(deviation * deviation * pairs) / total) / scale
+    size = min(n, LANDMARKS)
+    even = jnp.arange(size, dtype=jnp.int32)
+    if mask is None:
+        chosen = even * n // size
+    else:
+        chosen = jnp.argsort(~mask, stable=True)[even * jnp.sum(mask, dtype=jnp.int32) // size]
+    landmarks = take_rows(rows, chosen)
+
+    def level(row: tuple[Array, Array]) -> Scalar:
+        place, features = row
+        entries = kernel.evaluate(features[None, :], landmarks)[0]
+        # Differences from one of the entries: the mean of equal ones is then exactly that.
+        one = jnp.where(place == chosen[0], entries[-1], entries[0])
+        return one + _mean(entries - one, place != chosen)
+
+    apart = chosen[:, None] != chosen[None, :]
+    block = kernel.evaluate(landmarks, landmarks)
+    shift = jnp.zeros(n, rows.dtype)
+    if centered:
+        levels = lax.map(level, (jnp.arange(n, dtype=jnp.int32), rows), batch_size=BLOCK_ROWS)
+        own = take_rows(levels, chosen)
+        shift = levels - (own[0] + _mean(own - own[0], jnp.ones(size, bool))) / 2
+        own = take_rows(shift, chosen)
+        block = block - (own[:, None] + own[None, :])
+    scale = binary_scale(block)
+    return shift, safe_sqrt(_mean((block * scale) ** 2, apart)) / scale
+
+
+def _mean(values: Array, counted: Array) -> Scalar:
+    """Mean of the values that count; 0 where none does."""
+    return jnp.sum(jnp.where(counted, values, 0)) / jnp.maximum(jnp.sum(counted, dtype=values.dtype), 1)

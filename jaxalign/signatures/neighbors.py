@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from jaxalign._core.checks import check_choice, check_neighbors
 from jaxalign._core.numerics import mask_rows, take_rows
 from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.engines.neighbors import METRICS, nearest_neighbors
+from jaxalign.signatures.batching import map_layers
 
 
 @jax.tree_util.register_dataclass
@@ -68,7 +70,14 @@ class NeighborSignature:
 
     def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Neighbors:
         """The signature of one representation, `(n, d)`."""
-        check_neighbors("neighbors", self.k, x.shape[0])
+        return self.many([x], mask)[0]
+
+    def many(self, layers: Sequence[Float[Array, "n d"]], mask: Bool[Array, "n"] | None = None) -> list[Neighbors]:
+        """The signatures of several representations of the same examples."""
+        check_neighbors("neighbors", self.k, layers[0].shape[0])
+        return map_layers(lambda x: self._find(x, mask), layers)
+
+    def _find(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Neighbors:
         rows = mask_rows(x, mask)
         example = rows[0] if mask is None else rows[jnp.argmax(mask)]
         differs = rows != example[None, :] if mask is None else (rows != example[None, :]) & mask[:, None]

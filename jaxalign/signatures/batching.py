@@ -1,0 +1,70 @@
+"""The same work on layers of different widths, compiled a few times instead of once for each.
+
+Zero features change no inner product and no distance: layers are padded to a few common
+widths, and those of one width go through one compiled function, one after the other.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxalign._core.typing import Array, Float
+
+#: Widths are padded to multiples of this, and to no more than `MOST_WIDTHS` different ones.
+WIDTH_MULTIPLE = 64
+MOST_WIDTHS = 3
+
+Result = TypeVar("Result")
+
+
+def map_layers(work: Callable[[Float[Array, "n d"]], Result], layers: Sequence[Float[Array, "n d"]]) -> list[Result]:
+    """`[work(x) for x in layers]` for `work` that does not see zero features; one layer in flight at a time.
+
+    Args:
+      work: a function of rows to a pytree of arrays whose shapes do not depend on the width.
+      layers: matrices with the same number of rows and dtype.
+    """
+    if len(layers) == 1:
+        return [work(layers[0])]
+    widths = padded_widths([x.shape[1] for x in layers])
+    groups: dict[int, list[int]] = {}
+    for index, x in enumerate(layers):
+        groups.setdefault(widths[x.shape[1]], []).append(index)
+    results: dict[int, Result] = {}
+    for width, members in groups.items():
+        stack = jnp.stack([pad_features(layers[index], width) for index in members])
+        stacked = jax.lax.map(work, stack)
+        for place, index in enumerate(members):
+            results[index] = jax.tree.map(lambda leaf, place=place: leaf[place], stacked)
+    return [results[index] for index in range(len(layers))]
+
+
+def pad_features(x: Float[Array, "n d"], width: int) -> Float[Array, "n w"]:
+    """`x` with zero features up to `width`."""
+    return x if x.shape[1] == width else jnp.pad(x, ((0, 0), (0, width - x.shape[1])))
+
+
+def padded_widths(widths: Sequence[int]) -> dict[int, int]:
+    """For every width, the one to pad it to, so that few shapes are compiled.
+
+    Zero features change no inner product. Of all ways to use at most `MOST_WIDTHS` sizes, the
+    one that adds the fewest columns.
+    """
+    rounded = {width: -(-width // WIDTH_MULTIPLE) * WIDTH_MULTIPLE for width in widths}
+    sizes = sorted(set(rounded.values()))
+    if len(sizes) <= MOST_WIDTHS:
+        return rounded
+
+    def padded(width: int, chosen: Sequence[int]) -> int:
+        return next(size for size in chosen if size >= width)
+
+    best = min(
+        ((*inner, sizes[-1]) for inner in itertools.combinations(sizes[:-1], MOST_WIDTHS - 1)),
+        key=lambda chosen: sum(padded(rounded[width], chosen) for width in widths),
+    )
+    return {width: padded(size, best) for width, size in rounded.items()}
