@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import jax
 
@@ -19,7 +19,6 @@ from jaxalign.alignment.kernel import KernelScore, alignment_score, cka_score, g
 from jaxalign.alignment.neighbors import OverlapScore
 from jaxalign.kernels.base import Kernel
 from jaxalign.kernels.dot_product import Linear
-from jaxalign.signatures.gram import GramSignature
 from jaxalign.signatures.neighbors import NeighborSignature
 
 #: What may be done to one input without changing a score, in words that `invariances` uses.
@@ -33,6 +32,38 @@ INVARIANCES = MappingProxyType(
         "invertible_linear": "any invertible linear map of the features",
     }
 )
+
+
+class Signature(Protocol):
+    """What is kept of one representation, and how it is made; a pytree of settings."""
+
+    #: Whether signatures are small next to the representation, and so worth keeping.
+    compact: ClassVar[bool]
+
+    @property
+    def definition(self) -> str:
+        """The settings in words."""
+        ...
+
+    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Any:
+        """The signature of one representation, `(n, d)`, a pytree."""
+        ...
+
+    def many(self, layers: Sequence[Float[Array, "n d"]], mask: Bool[Array, "n"] | None = None) -> list[Any]:
+        """The signatures of several representations of the same examples."""
+        ...
+
+
+class Score(Protocol):
+    """A number for two signatures; a pytree of settings."""
+
+    def __call__(self, x: Any, y: Any) -> Scalar:
+        """The score of one pair."""
+        ...
+
+    def matrix(self, a: Sequence[Any], b: Sequence[Any] | None = None) -> Float[Array, "La Lb"]:
+        """The scores of all pairs of two lists, or of one list with itself."""
+        ...
 
 
 def _static(**kwargs: Any) -> Any:
@@ -61,9 +92,9 @@ class Measure:
       reference: where it is defined.
     """
 
-    signature: GramSignature | NeighborSignature
-    score: KernelScore | OverlapScore
-    signature_y: GramSignature | NeighborSignature | None = None
+    signature: Signature
+    score: Score
+    signature_y: Signature | None = None
     name: str = _static(default="measure")
     options: str = _static(default="")
     bounds: tuple[float, float] = _static(default=(0.0, 1.0))
@@ -133,9 +164,7 @@ def _matrix(measure: Measure, a: list[Array], b: list[Array] | None, mask: Array
     return measure.score.matrix(signatures_a, signature_y.many(a if b is None else b, mask))
 
 
-def _kernel_measure(
-    name: str, score: KernelScore, kernel: Kernel, kernel_y: Kernel | None, **facts: Any
-) -> Measure:
+def _kernel_measure(name: str, score: KernelScore, kernel: Kernel, kernel_y: Kernel | None, **facts: Any) -> Measure:
     """A measure of the kernel family, with the invariances that follow from its kernels."""
     kernels = [kernel] if kernel_y is None else [kernel, kernel_y]
     signatures = [gram_signature(name, score, k) for k in kernels]

@@ -282,8 +282,8 @@ SOUND = {
     "kernels/__init__.py": "from jaxalign.kernels.linear import Linear as Linear",
     "kernels/linear.py": "import jax\nfrom jaxalign._core.typing import Float\nfrom .base import Kernel",
     "kernels/base.py": "from abc import ABC\nimport jax.numpy as jnp\nx = jnp.float32.__name__",
-    "engines/tiles.py": "from jaxalign.kernels import Linear\nfrom jaxalign.signatures import gram",
-    "signatures/gram.py": "def f():\n    import torch",
+    "engines/tiles.py": "from jaxalign.kernels import Linear",
+    "signatures/gram.py": "from jaxalign.engines import tiles\n\n\ndef f():\n    import torch",
     "features/capture.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch",
     "cli/__init__.py": "import typer\nfrom rich.table import Table\nfrom jaxalign._version import __version__",
 }

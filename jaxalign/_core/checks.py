@@ -46,7 +46,9 @@ def as_array(function: str, argument: str, value: Any) -> Array:
         return jnp.asarray(host)
     if hasattr(value, "__dlpack__"):
         return jnp.from_dlpack(value)
-    raise TypeError(f"{function}: {argument} must be an array (anything with __array__ or DLPack), got {describe(value)}")
+    raise TypeError(
+        f"{function}: {argument} must be an array (anything with __array__ or DLPack), got {describe(value)}"
+    )
 
 
 def check_floating(function: str, argument: str, value: Array) -> None:

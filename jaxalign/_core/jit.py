@@ -35,10 +35,13 @@ def jit(*, static: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[
 
         @functools.wraps(fn)
         def call(*args: Any, **kwargs: Any) -> Any:
-            args = tuple(
-                as_array(name, argument, value) if argument in arrays and value is not None else value
-                for argument, value in zip(positional, args, strict=False)
-            ) + args[len(positional) :]
+            args = (
+                tuple(
+                    as_array(name, argument, value) if argument in arrays and value is not None else value
+                    for argument, value in zip(positional, args, strict=False)
+                )
+                + args[len(positional) :]
+            )
             kwargs = {
                 argument: as_array(name, argument, value) if argument in arrays and value is not None else value
                 for argument, value in kwargs.items()

@@ -7,7 +7,6 @@ product is formed; roots and quotients have a gradient that is finite everywhere
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 

@@ -81,7 +81,8 @@ def mutual_knn(
     Returns:
       A scalar in `[0, 1]`; `k / (n - 1)` is expected of independent inputs, so quote
       `n` and `k` with it. Ties are broken by lowest row. NaN when all rows of an input are
-      equal, when one holds NaN or infinity, and when no more than `k` rows count. Piecewise constant: its gradient is 0.
+      equal, when one holds NaN or infinity, and when no more than `k` rows count. Piecewise
+      constant: its gradient is 0.
 
     Raises:
       ValueError: at trace time, on rank or row-count mismatch, `k >= n`, an unknown metric.

@@ -53,10 +53,7 @@ def dataset(result: Comparison) -> xarray.Dataset:
     except ImportError:
         raise missing("xarray", "Comparison.to_xarray") from None
     return xr.Dataset(
-        {
-            key: (("a", "b"), matrix, {"definition": result.definitions[key]})
-            for key, matrix in result.values.items()
-        },
+        {key: (("a", "b"), matrix, {"definition": result.definitions[key]}) for key, matrix in result.values.items()},
         coords={
             "a": list(result.names_a),
             "b": list(result.names_b),

@@ -191,7 +191,9 @@ class Comparison:
             content["values"] = list(self.values)
             arrays = {f"values_{i}": matrix for i, matrix in enumerate(self.values.values())}
             with temporary.open("wb") as stream:
-                np.savez_compressed(stream, allow_pickle=False, comparison=np.asarray(json.dumps(content, default=dict)), **arrays)
+                np.savez_compressed(
+                    stream, allow_pickle=False, comparison=np.asarray(json.dumps(content, default=dict)), **arrays
+                )
 
 
 def load_comparison(path: str | os.PathLike[str]) -> Comparison:

@@ -8,7 +8,6 @@ the scores once where a full top-k would walk every row.
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 

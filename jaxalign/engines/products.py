@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import chex
+from dataclasses import dataclass
+
+import jax
 import jax.numpy as jnp
 
 from jaxalign._core.numerics import contract, safe_divide, safe_sqrt
@@ -14,7 +16,8 @@ from jaxalign._core.typing import Array, Float, Scalar
 CENTERINGS = ("none", "biased", "unbiased")
 
 
-@chex.dataclass(frozen=True, mappable_dataclass=False)
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class Products:
     """Inner products of centered kernel matrices, in units of their own.
 
@@ -67,9 +70,7 @@ def finish_cross(
     return combine(raw, rows, totals, count, centering)
 
 
-def finish_self(
-    raw: Float[Array, "L"], sums: Float[Array, "L n"], count: Scalar, centering: str
-) -> Float[Array, "L"]:
+def finish_self(raw: Float[Array, "L"], sums: Float[Array, "L n"], count: Scalar, centering: str) -> Float[Array, "L"]:
     """The diagonal of `finish_cross(sums_a=sums, sums_b=sums)`, and 0 where only rounding is left."""
     if centering == "none":
         return raw

@@ -9,6 +9,7 @@ the tiles and `L · n` for the row sums, whatever the number of examples.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import chex
 import jax
@@ -24,7 +25,8 @@ from jaxalign.kernels.gram import Gram
 TILE_ROWS = 256
 
 
-@chex.dataclass(frozen=True, mappable_dataclass=False)
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class TileSums:
     """What tiles add up to; states of disjoint sets of tiles merge by addition.
 
@@ -42,6 +44,7 @@ class TileSums:
 def init(a: Sequence[Gram], b: Sequence[Gram] | None) -> TileSums:
     """Sums over no tiles."""
     layers = [*a, *(b or ())]
+    chex.assert_equal_shape_prefix([gram.rows for gram in layers], 1)
     n, dtype = layers[0].rows.shape[0], layers[0].rows.dtype
     return TileSums(
         cross=jnp.zeros((len(a), len(a if b is None else b)), dtype),

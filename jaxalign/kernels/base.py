@@ -69,7 +69,9 @@ class Kernel(ABC):
         y = x if y is None else as_array(name, "y", y)
         check_matrix(name, "y", y)
         if x.shape[1] != y.shape[1]:
-            raise ValueError(f"{name}: x and y must have the same number of features, got {x.shape[1]} and {y.shape[1]}")
+            raise ValueError(
+                f"{name}: x and y must have the same number of features, got {x.shape[1]} and {y.shape[1]}"
+            )
         kernel = self.fit(x)
         if self.translation_invariant:  # distances between rows far from the origin lose digits
             dtype = accum_dtype(x, y)
@@ -123,10 +125,12 @@ class Sum(_Pair):
     symbol: ClassVar[str] = "+"
 
     def evaluate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """Sums of entries."""
         left, right = self._both(x, y)
         return left + right
 
     def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
+        """Sums of diagonals."""
         left, right = self._diagonals(x)
         return left + right
 
@@ -140,12 +144,15 @@ class Product(_Pair):
 
     @property
     def homogeneous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether both factors are."""
         return self.left.homogeneous and self.right.homogeneous
 
     def evaluate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """Products of entries."""
         left, right = self._both(x, y)
         return left * right
 
     def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
+        """Products of diagonals."""
         left, right = self._diagonals(x)
         return left * right

@@ -12,6 +12,7 @@ from jaxalign._core.numerics import row_count, take_rows
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.kernels.base import Kernel
 
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Gram:

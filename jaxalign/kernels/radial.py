@@ -39,7 +39,9 @@ class _Radial(Kernel):
     @property
     def definition(self) -> str:
         rule = self.bandwidth
-        return f"{type(self).__name__.lower()}({rule.definition if isinstance(rule, BandwidthRule) else f'sigma={rule}'})"
+        return (
+            f"{type(self).__name__.lower()}({rule.definition if isinstance(rule, BandwidthRule) else f'sigma={rule}'})"
+        )
 
     def fit(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Self:
         """The same kernel with its bandwidth a number; no gradient flows through the rule."""
@@ -139,5 +141,3 @@ class Distance(Kernel):
     def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
         """Zeros."""
         return jnp.zeros(x.shape[0], accum_dtype(x))
-
-

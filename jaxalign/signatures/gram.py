@@ -52,14 +52,34 @@ class GramSignature:
     def many(self, layers: Sequence[Float[Array, "n d"]], mask: Bool[Array, "n"] | None = None) -> list[Gram]:
         """The signatures of several representations of the same examples."""
         rows = [self._rows(x, mask) for x in layers]
-        one, none = jnp.ones((), rows.dtype), jnp.zeros(rows.shape[0], rows.dtype)
         if self.kernel.dot_product:
-            scale = binary_scale(rows)
-            return Gram(rows * scale, self.kernel, mask, shift=none, gain=one, units=1 / (scale * scale))
+            return [self._scaled(x, mask) for x in rows]
+        settled = map_layers(lambda x: self._settle(x, mask), rows)
+        return [
+            Gram(x, kernel, mask, shift=shift, gain=gain, units=1 / gain)
+            for x, (kernel, shift, gain) in zip(rows, settled, strict=True)
+        ]
+
+    def _rows(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Array, "n d"]:
+        """Rows as the kernel wants them, centered where the score does not notice."""
+        rows = self.kernel.features(mask_rows(widen(x), mask))
+        if self.kernel.translation_invariant or (self.centered and self.kernel.dot_product):
+            rows = center_columns(rows, mask)
+        return rows
+
+    def _scaled(self, rows: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Gram:
+        """The Gram of an inner product, whose entries are brought near 1 through the rows."""
+        scale, one, none = binary_scale(rows), jnp.ones((), rows.dtype), jnp.zeros(rows.shape[0], rows.dtype)
+        return Gram(rows * scale, self.kernel, mask, shift=none, gain=one, units=1 / (scale * scale))
+
+    def _settle(
+        self, rows: Float[Array, "n d"], mask: Bool[Array, "n"] | None
+    ) -> tuple[Kernel, Float[Array, "n"], Scalar]:
+        """The fitted kernel, the shift of its matrix and the gain."""
+        rows = lax.stop_gradient(rows)
         kernel = self.kernel.fit(rows, mask)
-        shift, spread = _levels(*lax.stop_gradient((rows, kernel)), mask, self.centered)
-        gain = binary_scale(spread)
-        return Gram(rows, kernel, mask, shift=shift, gain=gain, units=1 / gain)
+        shift, spread = _levels(rows, lax.stop_gradient(kernel), mask, self.centered)
+        return kernel, shift, binary_scale(spread)
 
 
 def _levels(
