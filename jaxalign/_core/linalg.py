@@ -159,6 +159,7 @@ def _eigen_roots(x: Array, ridge: Array) -> tuple[Array, Array, Array]:
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _psd_root(x: Array, ridge: Array, invert: bool) -> Array:
+    """Of an exactly symmetric `x`, with symmetric tangents."""
     vectors, roots, inverses = _eigen_roots(x, ridge)
     return matmul(vectors * (inverses if invert else roots)[None, :], vectors.T)
 
@@ -173,6 +174,6 @@ def _psd_root_jvp(invert: bool, primals: tuple[Array, Array], tangents: tuple[Ar
         product = inverses[:, None] * inverses[None, :]
         cube = inverses**3  # against a direction that is 0: (1/rᵢ − 0) / (rᵢ² − 0)
         factor = jnp.where(product > 0, -product * factor, cube[:, None] + cube[None, :])
-    inner = matmul(vectors.T, matmul(0.5 * (dx + dx.T), vectors)) + dridge * jnp.eye(x.shape[0], dtype=x.dtype)
+    inner = matmul(vectors.T, matmul(dx, vectors)) + dridge * jnp.eye(x.shape[0], dtype=x.dtype)
     values = matmul(vectors * (inverses if invert else roots)[None, :], vectors.T)
     return values, matmul(matmul(vectors, factor * inner), vectors.T)

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import textwrap
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxalign.comparison.render import describe_scale, missing
+from jaxalign.comparison.render import describe_scale, format_score, missing
+from jaxalign.comparison.scores import Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from jaxalign.comparison.result import Comparison
-
-#: Up to this many rows or columns every layer has its name on the axis.
+#: Up to this many rows or columns every layer has its name on the axis, above it every second, third, ...
 NAMED_LAYERS = 90
 #: Up to this many cells a side, each cell shows its number.
 NUMBERED_CELLS = 16
+#: Letters of a name on an axis; longer ones lose their middle.
+NAME_LETTERS = 32
+#: Names and definitions are shown as they are, dollar signs included.
+AS_IS = {"parse_math": False}
 
 
-def layer_heatmap(result: Comparison, key: str) -> Figure:
+def layer_heatmap(result: Scores, key: str) -> Figure:
     """Every layer (rows) against every layer (columns), models set apart by lines."""
     rows, columns = len(result.layers_a), len(result.layers_b)
     figure, axes = _canvas(rows, columns)
     _draw(figure, axes, result, key, result.values[key])
-    for axis, layers, other in ((axes.yaxis, result.layers_a, rows), (axes.xaxis, result.layers_b, columns)):
-        _name_layers(axes, axis, layers, other)
-    title = "every layer against every layer"
-    axes.set_title(f"{result.definitions[key]}: {title}\n{describe_scale(result, key)}", fontsize=10)
+    for axis, layers, argument in (
+        (axes.yaxis, result.layers_a, "reps_a"),
+        (axes.xaxis, result.layers_b, "reps_a" if result.same else "reps_b"),
+    ):
+        _name_layers(axes, axis, layers, argument)
+    _set_title(figure, axes, f"{result.definitions[key]}: every layer against every layer", describe_scale(result, key))
     return figure
 
 
-def model_heatmap(result: Comparison, key: str) -> Figure:
+def model_heatmap(result: Scores, key: str) -> Figure:
     """The best pair of layers of every two models."""
     models_a, models_b = result.models_a, result.models_b
     matrix = np.full((len(models_a), len(models_b)), np.nan)
@@ -44,16 +50,15 @@ def model_heatmap(result: Comparison, key: str) -> Figure:
             matrix[j, i] = pair.value
     figure, axes = _canvas(3 * len(models_a), 3 * len(models_b))
     _draw(figure, axes, result, key, matrix)
-    axes.set_yticks(range(len(models_a)), [m or "(unnamed)" for m in models_a], fontsize=9)
-    axes.set_xticks(range(len(models_b)), [m or "(unnamed)" for m in models_b], fontsize=9, rotation=90)
-    axes.set_ylabel("model a" if not result.same else "model")
-    axes.set_xlabel("model b" if not result.same else "model")
+    axes.set_yticks(range(len(models_a)), [_shorten(m) or "(unnamed)" for m in models_a], fontsize=9, **AS_IS)
+    columns = [_shorten(m) or "(unnamed)" for m in models_b]
+    axes.set_xticks(range(len(models_b)), columns, fontsize=9, rotation=90, **AS_IS)
+    axes.set_ylabel("rows: models" if result.same else "rows: models of reps_a")
+    axes.set_xlabel("columns: models" if result.same else "columns: models of reps_b")
     best = "highest" if result.larger_is_closer[key] else "lowest"
     empty = "; a model with itself is left blank" if result.same and len(models_a) > 1 else ""
-    axes.set_title(
-        f"{result.definitions[key]}: {best} score over the layers of two models{empty}\n{describe_scale(result, key)}",
-        fontsize=10,
-    )
+    title = f"{result.definitions[key]}: {best} score over the layers of two models{empty}"
+    _set_title(figure, axes, title, describe_scale(result, key))
     return figure
 
 
@@ -62,62 +67,79 @@ def _canvas(rows: int, columns: int) -> tuple[Figure, Axes]:
         from matplotlib.figure import Figure
     except ImportError:
         raise missing("matplotlib", "Comparison.plot") from None
-    height = min(max(0.16 * rows, 2.0), 14.0) + 2.2
-    width = min(max(0.16 * columns, 2.0), 14.0) + 3.6
-    figure = Figure(figsize=(max(width, 7.5), height), layout="constrained")
+    # Cells of few layers are larger, to hold their numbers.
+    height = min(max((0.3 if rows <= NUMBERED_CELLS else 0.16) * rows, 1.2), 14.0) + 2.4
+    width = min(max((0.34 if columns <= NUMBERED_CELLS else 0.16) * columns, 1.2), 14.0) + 3.6
+    figure = Figure(figsize=(max(width, 7.5), max(height, 4.4)), layout="constrained")
     return figure, figure.add_subplot()
 
 
-def _draw(figure: Figure, axes: Axes, result: Comparison, key: str, matrix: np.ndarray) -> None:
+def _set_title(figure: Figure, axes: Axes, *lines: str) -> None:
+    """Lines above the picture, broken where they would leave it."""
+    letters = int(figure.get_figwidth() * 11)
+    text = "\n".join(part for line in lines for part in textwrap.wrap(line, letters, break_on_hyphens=False))
+    figure.suptitle(text, fontsize=10, **AS_IS)
+
+
+def _draw(figure: Figure, axes: Axes, result: Scores, key: str, matrix: np.ndarray) -> None:
     """The image with its scale; undefined scores are grey."""
     from matplotlib import colormaps
 
-    low, high = result.bounds[key]
-    finite = matrix[np.isfinite(matrix)]
-    if not math.isfinite(low):
-        low = float(finite.min()) if finite.size else 0.0
-    if not math.isfinite(high):
-        high = float(finite.max()) if finite.size else 1.0
-    if low < 0 and math.isfinite(result.bounds[key][0]) and finite.size and finite.min() > -0.1:
-        low = min(0.0, float(finite.min()))
-    colors = colormaps["viridis" if result.larger_is_closer[key] else "viridis_r"].with_extremes(bad="0.8")
+    similarity = result.larger_is_closer[key]
+    low, high = _limits(matrix, *result.bounds[key])
+    colors = colormaps["viridis" if similarity else "viridis_r"].with_extremes(bad="0.8")
     image = axes.imshow(np.ma.masked_invalid(matrix), cmap=colors, vmin=low, vmax=high, interpolation="nearest")
-    bar = figure.colorbar(image, ax=axes, shrink=0.8)
-    bar.set_label(f"{key} ({'higher' if result.larger_is_closer[key] else 'lower'} is more alike)")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=20)
+    grey = "" if np.isfinite(matrix).all() else "; grey: undefined"
+    bar.set_label(f"{result.definitions[key]}\n({'higher' if similarity else 'lower'} is more alike{grey})", **AS_IS)
     if max(matrix.shape) <= NUMBERED_CELLS:
-        middle = (low + high) / 2
         for (i, j), value in np.ndenumerate(matrix):
             if np.isfinite(value):
-                dark = (value < middle) == result.larger_is_closer[key]
-                axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color="w" if dark else "k")
+                dark = (value < (low + high) / 2) == similarity
+                text = format_score(result, key, float(value), digits=2)
+                axes.text(j, i, text, ha="center", va="center", fontsize=7, color="w" if dark else "k")
 
 
-def _name_layers(axes: Axes, axis, layers: tuple[tuple[str, str], ...], count: int) -> None:
+def _limits(matrix: np.ndarray, lowest: float, highest: float) -> tuple[float, float]:
+    """The ends of the color scale: the possible scores, or those there are where no bound is known."""
+    finite = matrix[np.isfinite(matrix)]
+    low = lowest if math.isfinite(lowest) else float(finite.min()) if finite.size else 0.0
+    high = highest if math.isfinite(highest) else float(finite.max()) if finite.size else 1.0
+    if math.isfinite(lowest) and low < 0 and finite.size and finite.min() > -0.1:
+        low = min(0.0, float(finite.min()))  # no negative score of any size: half of the colors would be idle
+    return (low, high) if low < high else (low - 0.5, low + 0.5)
+
+
+def _name_layers(axes: Axes, axis: Any, layers: tuple[tuple[str, str], ...], argument: str) -> None:
     """Layer names at the ticks, model names outside of them, lines between models."""
-    vertical = axis is axes.yaxis
+    vertical, count = axis is axes.yaxis, len(layers)
     models = [model for model, _ in layers]
     edges = [i for i in range(1, count) if models[i] != models[i - 1]]
     for edge in edges:
         (axes.axhline if vertical else axes.axvline)(edge - 0.5, color="w", linewidth=1.0)
     small = 7 if count <= 40 else 5
     rotation = {} if vertical else {"rotation": 90}
-    if count <= NAMED_LAYERS:
-        axis.set_ticks(range(count), [layer for _, layer in layers], fontsize=small, **rotation)
-    else:
-        axis.set_ticks([])
+    ticks = range(0, count, -(-count // NAMED_LAYERS))
+    names = [_shorten(layers[i][1]) for i in ticks]
+    axis.set_ticks(ticks, names, fontsize=small, **AS_IS, **rotation)
     side = "rows" if vertical else "columns"
-    if len(set(models)) == 1:
-        axis.set_label_text(f"{side}: layers of {models[0]}" if models[0] else f"{side}: layers")
+    some = "" if len(ticks) == count else f" (every {ticks.step}th named)"
+    if not edges:
+        axis.set_label_text(f"{side}: layers of {_shorten(models[0]) or argument}{some}", **AS_IS)
         return
     # Model names on an axis of their own, outside of the layer names.
     outer = axes.secondary_yaxis("left") if vertical else axes.secondary_xaxis("bottom")
     place = "left" if vertical else "bottom"
-    longest = max(len(layer) for _, layer in layers) if count <= NAMED_LAYERS else 0
-    outer.spines[place].set_position(("outward", 8 + 0.62 * small * longest))
+    outer.spines[place].set_position(("outward", 8 + 0.62 * small * max(map(len, names))))
     outer.spines[place].set_visible(False)
-    starts, stops = [0, *edges], [*edges, count]
-    centers = [(a + b - 1) / 2 for a, b in zip(starts, stops, strict=True)]
-    names = outer.yaxis if vertical else outer.xaxis
-    names.set_ticks(centers, [models[start] for start in starts], fontsize=8, **rotation)
+    centers = [(a + b - 1) / 2 for a, b in zip([0, *edges], [*edges, count], strict=True)]
+    labels = [_shorten(models[start]) for start in (0, *edges)]
+    (outer.yaxis if vertical else outer.xaxis).set_ticks(centers, labels, fontsize=8, **AS_IS, **rotation)
     outer.tick_params(length=0)
-    names.set_label_text(f"{side}: layers, by model")
+    (outer.yaxis if vertical else outer.xaxis).set_label_text(f"{side}: layers, by model{some}")
+
+
+def _shorten(name: str) -> str:
+    """A name that fits on an axis."""
+    half = NAME_LETTERS // 2
+    return name if len(name) <= NAME_LETTERS else f"{name[: half - 1]}…{name[-half:]}"

@@ -1,24 +1,22 @@
-"""How a comparison is cut into units of work that can be kept, counted and resumed."""
+"""How a comparison is cut into pieces of work that can be held, counted, kept and resumed."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from jaxalign.engines.planner import tile_cost
-
-#: Multiplications of a unit, about: some seconds of one core.
-UNIT_COST = 2e11
-#: Bytes that the layers of a unit may take, by default.
+#: Multiplications of a piece of work, about: some seconds of one core.
+PIECE_COST = 5e10
+#: Bytes that the layers of a block may take, by default.
 MAX_MEMORY = 4 * 2**30
-#: Copies of its layers that a unit holds: as given, widened, centered.
+#: Copies of its layers that a block holds: as given, widened, prepared.
 COPIES = 3
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A block of the score matrix: some layers of one side against some of the other."""
+class Block:
+    """Some layers of one side against some of the other: a block of the score matrix."""
 
     rows: range
     columns: range
@@ -29,30 +27,31 @@ class Unit:
         return f"{self.rows.start}-{self.rows.stop}x{self.columns.start}-{self.columns.stop}"
 
 
-def block_units(
-    n: int, widths_a: Sequence[int], widths_b: Sequence[int], *, mirrored: bool, max_memory: int
-) -> list[Unit]:
-    """Blocks that cover the matrix, each small enough to hold and to lose.
+def cut_into_blocks(
+    rows: int, columns: int, *, mirrored: bool, fits: Callable[[range, range], bool]
+) -> tuple[Block, ...]:
+    """Blocks that cover the score matrix, in as few groups of layers as fit.
 
-    As few as the limits allow, since every block prepares its layers anew.
+    Few, since every block prepares its layers anew. A block of one pair is not cut further,
+    whether it fits or not.
 
     Args:
-      n: number of examples.
-      widths_a: features of every layer of one side.
-      widths_b: of the other.
+      rows: layers of one side.
+      columns: layers of the other.
       mirrored: both sides are the same and only blocks on and above the diagonal are needed.
-      max_memory: bytes for the layers of one block.
+      fits: whether these rows and columns may be one block.
     """
-    for groups in range(1, max(len(widths_a), len(widths_b)) + 1):
-        rows, columns = _groups(len(widths_a), groups), _groups(len(widths_b), groups)
-        units = [
-            Unit(r, c)
-            for (i, r), (j, c) in itertools.product(enumerate(rows), enumerate(columns))
-            if not mirrored or i <= j
-        ]
-        if all(_fits(n, unit, widths_a, widths_b, max_memory) for unit in units):
-            return units
-    return units
+    for groups in range(1, max(rows, columns) + 1):
+        across, down = _groups(rows, groups), _groups(columns, groups)
+
+        def pairs(across: list[range] = across, down: list[range] = down) -> itertools.chain[tuple[range, range]]:
+            return itertools.chain.from_iterable(
+                ((r, c) for c in (down[i:] if mirrored else down)) for i, r in enumerate(across)
+            )
+
+        if groups == max(rows, columns) or all(itertools.starmap(fits, pairs())):
+            return tuple(itertools.starmap(Block, pairs()))
+    raise AssertionError("a comparison has at least one row")
 
 
 def _groups(count: int, groups: int) -> list[range]:
@@ -62,7 +61,12 @@ def _groups(count: int, groups: int) -> list[range]:
     return [range(a, b) for a, b in itertools.pairwise(edges)]
 
 
-def _fits(n: int, unit: Unit, widths_a: Sequence[int], widths_b: Sequence[int], max_memory: int) -> bool:
-    a = [widths_a[i] for i in unit.rows]
-    b = [widths_b[i] for i in unit.columns]
-    return tile_cost(n, a, b) <= UNIT_COST and 4 * n * (sum(a) + sum(b)) * COPIES <= max_memory
+def block_bytes(n: int, itemsize: int, *widths: Sequence[int]) -> int:
+    """What the layers of a block take, in bytes.
+
+    Args:
+      n: number of examples.
+      itemsize: bytes of a number as it is computed with.
+      widths: features of the layers of each side that is held.
+    """
+    return n * itemsize * COPIES * sum(map(sum, widths))

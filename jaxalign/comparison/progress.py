@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class Tick(Protocol):
@@ -26,20 +29,26 @@ def progress_bar(units: int, *, show: bool | None) -> Iterator[Tick]:
         more than one unit.
     """
     if show is None:
-        show = units > 1 and sys.stderr.isatty()
+        show = units > 1 and sys.stderr is not None and sys.stderr.isatty()
+    bar = _bar() if show else None
+    if bar is None:
+        yield lambda done=1, /, *, now=None: None
+        return
+    with bar:
+        task = bar.add_task("comparing", total=units)
+
+        def tick(done: int = 1, /, *, now: str | None = None) -> None:
+            bar.update(task, advance=done, **({} if now is None else {"description": now}))
+
+        yield tick
+
+
+def _bar() -> Progress | None:
+    """A bar that shows names as they are, brackets included; None without rich."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
-        show = False
-    if not show:
-        yield lambda done=1, /, *, now=None: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("comparing", total=units)
-
-        def tick(done: int = 1, /, *, now: str | None = None) -> None:
-            bar.update(task, advance=done, description=now or "comparing")
-
-        yield tick
+        return None
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)

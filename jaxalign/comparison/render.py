@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxalign.comparison.scores import Scores
+
 if TYPE_CHECKING:
     import pandas
     import xarray
     from rich.table import Table
-
-    from jaxalign.comparison.result import Comparison
 
 
 def missing(package: str, job: str) -> ImportError:
@@ -20,7 +20,7 @@ def missing(package: str, job: str) -> ImportError:
     return ImportError(f'{job} needs {package}: pip install "jaxalign[report]"')
 
 
-def dataframe(result: Comparison) -> pandas.DataFrame:
+def dataframe(result: Scores) -> pandas.DataFrame:
     """One row for every measure and pair of layers."""
     try:
         import pandas as pd
@@ -46,7 +46,7 @@ def dataframe(result: Comparison) -> pandas.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def dataset(result: Comparison) -> xarray.Dataset:
+def dataset(result: Scores) -> xarray.Dataset:
     """One variable for every measure, with the names of models and layers as coordinates."""
     try:
         import xarray as xr
@@ -66,32 +66,39 @@ def dataset(result: Comparison) -> xarray.Dataset:
     )
 
 
-def best_table(result: Comparison, key: str) -> Table:
+def best_table(result: Scores, key: str) -> Table:
     """The best pair of layers of every two models, best first."""
     try:
-        from rich.markup import escape
         from rich.table import Table
+        from rich.text import Text  # shows names as they are; strings are read as markup
     except ImportError:
         raise missing("rich", "Comparison.to_table") from None
     closest = "highest" if result.larger_is_closer[key] else "lowest"
     table = Table(
-        title=escape(f"{result.definitions[key]}: {closest} score over the layers of every two models"),
-        caption=escape(describe_scale(result, key)),
+        title=Text(f"{result.definitions[key]}: {closest} score over the layers of every two models"),
+        caption=Text(describe_scale(result, key)),
     )
     named = any((*result.models_a, *result.models_b))
     columns = ["model a", "layer a", "model b", "layer b"] if named else ["layer a", "layer b"]
     for column in columns:
-        table.add_column(column, no_wrap=True)
-    table.add_column("score", justify="right")
+        table.add_column(column, overflow="fold")
+    table.add_column("score", justify="right", no_wrap=True)
     sign = -1 if result.larger_is_closer[key] else 1
     for pair in sorted(result.best(key), key=lambda p: (math.isnan(p.value), sign * p.value)):
         layers = [pair.layer_a or "-", pair.layer_b or "-"]
         cells = [pair.model_a, layers[0], pair.model_b, layers[1]] if named else layers
-        table.add_row(*map(escape, cells), "undefined" if math.isnan(pair.value) else f"{pair.value:.3f}")
+        table.add_row(*map(Text, (*cells, format_score(result, key, pair.value, digits=3))))
     return table
 
 
-def describe_scale(result: Comparison, key: str) -> str:
+def format_score(result: Scores, key: str, value: float, *, digits: int) -> str:
+    """A score as text: with so many decimals where the range is known, else so many significant digits."""
+    if math.isnan(value):
+        return "undefined"
+    return f"{value:.{digits}f}" if all(map(math.isfinite, result.bounds[key])) else f"{value:.{digits}g}"
+
+
+def describe_scale(result: Scores, key: str) -> str:
     """What a score means: its range, its direction, what unrelated inputs give, and on how many examples."""
     low, high = (f"{bound:g}" for bound in result.bounds[key])
     direction = "higher is more alike" if result.larger_is_closer[key] else "lower is more alike"

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.dtypes import canonicalize_dtype
 
 from jaxalign._core.checks import as_array, check_integer, check_mask, describe
-from jaxalign._core.typing import Array
 from jaxalign._version import __version__
-from jaxalign.comparison.plan import MAX_MEMORY, Unit, block_units
-from jaxalign.comparison.progress import Tick, progress_bar
+from jaxalign.comparison.blocks import BlockScores
+from jaxalign.comparison.ids import check_same_ids
+from jaxalign.comparison.job import Job, settings
+from jaxalign.comparison.kept import KeptSignatures
+from jaxalign.comparison.plan import MAX_MEMORY
+from jaxalign.comparison.progress import progress_bar
 from jaxalign.comparison.result import Comparison
-from jaxalign.comparison.sides import Layer, Side, check_same_ids, read_side
+from jaxalign.comparison.sides import read_side
 from jaxalign.comparison.store import Store, digest, side_facts
-from jaxalign.measures import Measure
-from jaxalign.signatures.batching import pad_features, padded_widths
+from jaxalign.measures import MEASURES, Measure
 
 
 def compare(
@@ -47,14 +48,16 @@ def compare(
         arrays are read when their turn comes.
       reps_b: the other side, or None to compare `reps_a` with itself.
       measures: one or several, such as `jaxalign.measures.cka()`.
-      ids_a: ids of the examples of `reps_a`, `(n,)`, integers or strings. What
+      ids_a: ids of the examples of `reps_a`, `(n,)`, all different, integers or strings. What
         `jaxalign.features.load` returns brings its own. Ids of both sides must agree.
       ids_b: the same for `reps_b`.
       mask: `(n,)` booleans; rows that are `False` do not count, in all layers.
       max_memory: bytes that layers may take at a time (4 GiB by default); results and the
-        layers you pass in are not counted.
-      resume: a folder for finished pieces. Run again with the same folder and the same
-        arguments, a comparison that was killed goes on where it was. Delete it afterwards.
+        layers you pass in are not counted, and one pair of layers is held in any case.
+      resume: a folder for finished pieces. Run again with the same folder and the same layers,
+        measures and mask, a comparison that was killed goes on where it was, with another
+        `max_memory` if need be. Layers are recognized by their numbers (of a layer of more
+        than 256 MiB, by 256 evenly spread blocks of rows). Delete the folder afterwards.
       progress: show a progress bar; None shows one on a terminal when there is time for it.
 
     Returns:
@@ -62,8 +65,10 @@ def compare(
 
     Raises:
       ValueError: for different numbers of rows, ids that disagree, a `resume` folder of
-        another comparison, and what the measures refuse.
+        another comparison, and what the measures refuse, such as `k >= n`; before anything
+        is computed.
       TypeError: for layers that are not floating matrices, or measures that are not `Measure`.
+      OSError: when the `resume` folder cannot be written.
 
     Example:
       >>> x = np.random.default_rng(0).normal(size=(30, 8))
@@ -89,19 +94,20 @@ def compare(
     check_integer("compare", "max_memory", max_memory, minimum=1)
 
     same = reps_b is None
-    facts = {
-        "measures": [measure.definition for measure in chosen.values()],
-        "reps_a": side_facts(side_a),
-        "reps_b": None if same else side_facts(side_b),
-        "mask": None if mask is None else digest(np.asarray(mask)),
-        "x64": bool(jax.config.read("jax_enable_x64")),
-        "max_memory": max_memory,
-        "version": __version__,
-    }
-    job = _Job(side_a, side_b, same, mask, max_memory, Store(resume, facts))
-    units = {key: job.units(measure) for key, measure in chosen.items()}
-    with progress_bar(sum(map(len, units.values())), show=progress) as tick:
-        values = {key: job.run(key, measure, units[key], tick) for key, measure in chosen.items()}
+    facts = {}
+    if resume is not None:
+        facts = {
+            "measures": [settings(measure) for measure in chosen.values()],
+            "reps_a": side_facts(side_a),
+            "reps_b": None if same else side_facts(side_b),
+            "mask": None if mask is None else digest(mask),
+            "x64": bool(jax.config.read("jax_enable_x64")),
+            "version": __version__,
+        }
+    job = Job(side_a, side_b, same, mask, max_memory, Store(resume, facts))
+    work = {key: _plan(job, key, measure) for key, measure in chosen.items()}
+    with progress_bar(sum(scores.steps for scores in work.values()), show=progress) as tick:
+        values = {key: scores.run(tick) for key, scores in work.items()}
     return Comparison(
         values=values,
         layers_a=tuple((layer.model, layer.layer) for layer in side_a.layers),
@@ -115,10 +121,10 @@ def compare(
         same=same,
         info={
             "examples": side_a.rows,
-            "examples_used": side_a.rows if mask is None else int(jnp.sum(mask)),
-            "dtypes": sorted({str(layer.array.dtype) for layer in (*side_a.layers, *side_b.layers)}),
+            "examples_used": side_a.rows if mask is None else int(np.sum(np.asarray(mask))),
+            "dtypes": sorted({str(layer.array.dtype) for layer in job.layers}),
             "computed_in": sorted({str(v.dtype) for v in values.values()}),
-            "ids_checked": side_a.ids is not None and side_b.ids is not None,
+            "ids_checked": side_a.identified and side_b.identified,
             "seed": None,
             "jaxalign": __version__,
             "jax": jax.__version__,
@@ -127,19 +133,30 @@ def compare(
     )
 
 
+def _plan(job: Job, key: str, measure: Measure) -> KeptSignatures | BlockScores:
+    """How the scores of a measure are made; refuses what the measure refuses before any work is done."""
+    if not measure.signature.compact:
+        return BlockScores(job, key, measure)
+    try:
+        return KeptSignatures(job, key, measure)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"compare: {measure.definition}: {error}") from None
+
+
 def _check_measures(measures: Any) -> dict[str, Measure]:
     """Measures under the keys of the result: their name, or their definition where names repeat."""
     if isinstance(measures, Measure):
         measures = [measures]
-    if isinstance(measures, str) or not isinstance(measures, Sequence) or not measures:
+    if isinstance(measures, (str, Mapping)) or not isinstance(measures, Sequence):
         raise TypeError(
             f"compare: measures must be a Measure or a list of them, such as jaxalign.measures.cka(), "
-            f"got {describe(measures)}"
+            f"got {describe(measures)}{_factory(measures)}"
         )
+    if not measures:
+        raise ValueError("compare: measures must hold at least one measure, such as jaxalign.measures.cka(), got none")
     for measure in measures:
         if not isinstance(measure, Measure):
-            hint = f"; jaxalign.measures.{measure.__name__}() makes one" if callable(measure) else ""
-            raise TypeError(f"compare: measures must hold Measure objects, got {describe(measure)}{hint}")
+            raise TypeError(f"compare: measures must hold Measure objects, got {describe(measure)}{_factory(measure)}")
     names = [measure.name for measure in measures]
     keys = [m.name if names.count(m.name) == 1 else m.definition for m in measures]
     if len(set(keys)) < len(keys):
@@ -147,90 +164,10 @@ def _check_measures(measures: Any) -> dict[str, Measure]:
     return dict(zip(keys, measures, strict=True))
 
 
-class _Job:
-    """One comparison: the layers, and where finished pieces are kept."""
-
-    def __init__(self, a: Side, b: Side, same: bool, mask: Array | None, max_memory: int, store: Store):
-        self.a, self.b, self.same, self.mask, self.max_memory, self.store = a, b, same, mask, max_memory, store
-
-    def units(self, measure: Measure) -> list[Any]:
-        """The pieces of work for one measure: layers to summarize, or blocks to sweep."""
-        if measure.signature.compact:
-            return [*self.a.layers, *(() if self._mirrored(measure) else self.b.layers)]
-        return block_units(
-            self.a.rows,
-            self.a.widths,
-            self.b.widths,
-            mirrored=self._mirrored(measure),
-            max_memory=self.max_memory,
-        )
-
-    def _mirrored(self, measure: Measure) -> bool:
-        """Whether half of the matrix is enough."""
-        return self.same and measure.symmetric
-
-    def run(self, key: str, measure: Measure, units: list[Any], tick: Tick) -> np.ndarray:
-        """The `(La, Lb)` scores of one measure."""
-        run = self._from_signatures if measure.signature.compact else self._in_blocks
-        return run(key, measure, units, tick)
-
-    def _in_blocks(self, key: str, measure: Measure, units: list[Unit], tick: Tick) -> np.ndarray:
-        """Scores of a measure whose signatures are as large as the layers: made block by block."""
-        shape = (len(self.a.layers), len(self.b.layers))
-        matrix: np.ndarray | None = None
-        for unit in units:
-            tick(0, now=f"{key}: layers {unit.rows.start + 1} to {unit.rows.stop} of {shape[0]}")
-            piece = f"{_file_name(measure)}-{unit.name}"
-            kept = self.store.load(piece)
-            if kept is None:
-                a = [layer.load("compare") for layer in self.a.layers[unit.rows.start : unit.rows.stop]]
-                mirror = self._mirrored(measure) and unit.rows == unit.columns
-                columns = self.b.layers[unit.columns.start : unit.columns.stop]
-                b = None if mirror else [layer.load("compare") for layer in columns]
-                kept = [np.asarray(measure.matrix(a, b, mask=self.mask))]
-                self.store.save(piece, kept)
-            if matrix is None:
-                matrix = np.full(shape, np.nan, kept[0].dtype)
-            matrix[unit.rows.start : unit.rows.stop, unit.columns.start : unit.columns.stop] = kept[0]
-            if self._mirrored(measure):
-                matrix[unit.columns.start : unit.columns.stop, unit.rows.start : unit.rows.stop] = kept[0].T
-            tick()
-        assert matrix is not None
-        return matrix
-
-    def _from_signatures(self, key: str, measure: Measure, units: list[Layer], tick: Tick) -> np.ndarray:
-        """Scores of a measure with small signatures: one layer in memory at a time."""
-        widths = padded_widths([layer.shape[1] for layer in units])
-        signatures = []
-        count = len(self.a.layers)
-        for index, layer in enumerate(units):
-            tick(0, now=f"{key}: {layer.name}")
-            signature = measure.signature if index < count else measure.signature_y or measure.signature
-            d = layer.shape[1]
-            padded = jax.ShapeDtypeStruct((layer.shape[0], widths[d]), canonicalize_dtype(layer.array.dtype))
-            structure = jax.tree.structure(jax.eval_shape(_sign, signature, padded, self.mask))
-            piece = f"{_file_name(measure)}-layer{index}"
-            kept = self.store.load(piece)
-            if kept is None or len(kept) != structure.num_leaves:
-                x = pad_features(layer.load("compare"), widths[d])
-                kept = [np.asarray(leaf) for leaf in jax.tree.leaves(_sign(signature, x, self.mask))]
-                self.store.save(piece, kept)
-            signatures.append(jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in kept]))
-            tick()
-        others = None if self._mirrored(measure) else signatures[count:]
-        return np.asarray(_score(measure.score, signatures[:count], others))
-
-
-@jax.jit
-def _sign(signature: Any, x: Array, mask: Array | None) -> Any:
-    return signature(x, mask)
-
-
-@jax.jit
-def _score(score: Any, a: list[Any], b: list[Any] | None) -> Array:
-    return score.matrix(a, b)
-
-
-def _file_name(measure: Measure) -> str:
-    """The measure's definition as part of a file name."""
-    return "".join(c if c.isalnum() or c in "=.-" else "_" for c in measure.definition).strip("_")
+def _factory(value: Any) -> str:
+    """What to write instead of the name of a measure, or of the function of that name."""
+    if isinstance(value, Mapping):
+        return "; pass a list of its values"
+    name = value if isinstance(value, str) else getattr(value, "__name__", "")
+    close = [name] if name in MEASURES else difflib.get_close_matches(name, list(MEASURES), n=1, cutoff=0.5)
+    return f"; did you mean jaxalign.measures.{close[0]}()?" if close else ""

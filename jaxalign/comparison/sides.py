@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxalign._core.checks import as_array, check_matrix, describe
 from jaxalign._core.typing import Array
+from jaxalign.comparison.ids import as_ids, check_same_ids
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,39 @@ class Layer:
         """Examples and features."""
         return tuple(self.array.shape)
 
-    def load(self, function: str) -> Array:
-        """The activations on the device."""
-        return as_array(function, self.name, self.array)
+    @property
+    def dtype(self) -> np.dtype:
+        """What numbers it will be computed from: without 64-bit types, float64 becomes float32."""
+        return np.dtype(jax.dtypes.canonicalize_dtype(self.array.dtype))
+
+    def load(self, *, width: int | None = None) -> Array:
+        """The activations on the device, with zero features up to `width`.
+
+        Padding happens on the host where the array is: on the device each width is a compilation.
+        """
+        missing = 0 if width is None else width - self.shape[1]
+        padding = ((0, 0), (0, missing))
+        if isinstance(self.array, jax.Array):
+            return jnp.pad(self.array, padding) if missing else self.array
+        host = np.asarray(self.array)
+        if not host.dtype.isnative:
+            host = host.astype(host.dtype.newbyteorder("="))
+        return jnp.asarray(np.pad(host, padding) if missing else host)
 
 
 @dataclass(frozen=True)
 class Side:
-    """All layers of one side of a comparison."""
+    """All layers of one side of a comparison.
+
+    Attributes:
+      layers: in the order they came.
+      ids: ids of the rows, or None when nothing brought any.
+      identified: every layer's rows are known to be those of `ids`.
+    """
 
     layers: tuple[Layer, ...]
     ids: np.ndarray | None
+    identified: bool
 
     @property
     def rows(self) -> int:
@@ -72,31 +96,18 @@ def read_side(argument: str, reps: Any, ids: Any) -> Side:
         raise ValueError(f"compare: {argument} must hold at least one layer, got an empty {type(reps).__name__}")
     for layer in layers:
         _check_layer(argument, layer, layers[0])
-    side = Side(layers, None if ids is None else _as_ids(argument, ids, layers[0].shape[0]))
-    for owner, own in _own_ids(argument, reps):
-        own = _as_ids(owner, own, side.rows)
-        if side.ids is None:
-            side = Side(layers, own)
-        else:
-            check_same_ids(f"{argument} so far", side.ids, owner, own)
-    return side
-
-
-def check_same_ids(one: str, ids: np.ndarray | None, other: str, other_ids: np.ndarray | None) -> None:
-    """Raise `ValueError` unless both lists of ids are equal, saying where they first differ."""
-    if ids is None or other_ids is None:
-        return
-    if ids.dtype.kind == other_ids.dtype.kind or {ids.dtype.kind, other_ids.dtype.kind} <= set("iu"):
-        differ = ids != other_ids
-    else:
-        differ = np.ones(len(ids), bool)
-    if not differ.any():
-        return
-    row = int(np.argmax(differ))
-    text = f"compare: row {row} is example {ids[row].item()!r} in {one} and {other_ids[row].item()!r} in {other}"
-    if sorted(map(str, ids)) == sorted(map(str, other_ids)):
-        raise ValueError(f"{text}; both hold the same examples in different order: reorder one side")
-    raise ValueError(f"{text}; rows must be the same examples in the same order ({int(differ.sum())} rows differ)")
+    rows = layers[0].shape[0]
+    known, owner = (None if ids is None else as_ids(argument, ids, rows)), argument
+    owners = list(_owners(argument, reps))
+    for name, own in owners:
+        if own is None:
+            continue
+        own = as_ids(name, own, rows)
+        check_same_ids(owner, known, name, own)
+        if known is None:
+            known, owner = own, name
+    identified = ids is not None or all(own is not None for _, own in owners)
+    return Side(layers, known, identified)
 
 
 def _walk(argument: str, reps: Any) -> Iterator[Layer]:
@@ -117,12 +128,18 @@ def _walk(argument: str, reps: Any) -> Iterator[Layer]:
                 if layer.model:
                     raise TypeError(f"compare: {argument} must be nested at most as model, layer, array")
                 yield Layer(key, layer.layer, layer.array)
-    elif isinstance(reps, Sequence) and not isinstance(reps, str):
+    elif isinstance(reps, Sequence) and not isinstance(reps, (str, bytes)):
         for index, value in enumerate(reps):
+            if isinstance(value, Mapping):
+                raise TypeError(
+                    f"compare: {argument}[{index}] must be an array, got {describe(value)}; "
+                    'several models go by name: {"one": ..., "other": ...}'
+                )
             yield Layer("", f"{index}", _with_shape(f"{argument}[{index}]", value))
     else:
         raise TypeError(
-            f"compare: {argument} must be a list of arrays, a dict of layers or a dict of models, got {describe(reps)}"
+            f"compare: {argument} must be a list of arrays, a dict of layers or a dict of models, "
+            f"got {describe(reps)}" + ("; put it in a list" if hasattr(reps, "shape") else "")
         )
 
 
@@ -132,13 +149,24 @@ def _is_collection(value: Any) -> bool:
 
 def _with_shape(owner: str, value: Any) -> Any:
     """The value itself when it knows its shape and dtype as NumPy does, else as an array."""
-    if isinstance(value, (np.ndarray, jax.Array)):
-        return value
+    if hasattr(value, "__array__"):
+        if isinstance(getattr(value, "dtype", None), np.dtype) and hasattr(value, "shape"):
+            return value
+        try:  # on the host, where it keeps its precision and takes no device memory
+            host = np.asarray(value)
+        except (TypeError, RuntimeError):  # bfloat16 tensors of other libraries have DLPack, but no NumPy form
+            host = None
+        if host is not None and host.dtype != object:
+            return host
     return as_array("compare", owner, value)
 
 
 def _check_layer(argument: str, layer: Layer, first: Layer) -> None:
     check_matrix("compare", f"{argument} layer {layer.name!r}", layer.array)
+    if np.dtype(layer.array.dtype).itemsize > 8:
+        raise TypeError(
+            f"compare: {argument} layer {layer.name!r} must be float64 or narrower, got {describe(layer.array)}"
+        )
     if layer.shape[0] != first.shape[0]:
         raise ValueError(
             f"compare: all layers of {argument} must have the same number of rows, one per example: "
@@ -146,20 +174,11 @@ def _check_layer(argument: str, layer: Layer, first: Layer) -> None:
         )
 
 
-def _own_ids(argument: str, reps: Any) -> Iterator[tuple[str, Any]]:
-    """Ids that the collections bring along, with a name for each owner."""
-    if getattr(reps, "ids", None) is not None:
-        yield argument, reps.ids
-    elif isinstance(reps, Mapping):
-        for key, value in reps.items():
-            if getattr(value, "ids", None) is not None:
-                yield f"{argument} model {key!r}", value.ids
-
-
-def _as_ids(owner: str, ids: Any, rows: int) -> np.ndarray:
-    ids = np.asarray(ids)
-    if ids.dtype.kind not in "iuUS":
-        raise TypeError(f"compare: ids of {owner} must be integers or strings, got dtype {ids.dtype}")
-    if ids.shape != (rows,):
-        raise ValueError(f"compare: ids of {owner} must have shape ({rows},), one per row, got {ids.shape}")
-    return ids
+def _owners(argument: str, reps: Any) -> Iterator[tuple[str, Any]]:
+    """Collections that hold layers, each by its name with the ids that it brings along or None."""
+    models = isinstance(reps, Mapping) and any(map(_is_collection, reps.values()))
+    if getattr(reps, "ids", None) is not None or not models:
+        yield argument, getattr(reps, "ids", None)
+        return
+    for key, value in reps.items():
+        yield f"model {key!r} of {argument}", getattr(value, "ids", None)

@@ -19,9 +19,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxalign._core.numerics import contract, cross_matmul, gram_matmul, safe_divide, take_rows
+from jaxalign._core.numerics import (
+    column_mean,
+    contract,
+    cross_matmul,
+    gram_matmul,
+    mask_rows,
+    matmul,
+    safe_divide,
+    take_rows,
+)
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
-from jaxalign.engines.products import Products, combine, drop_rounding
+from jaxalign.engines.products import Products, combine, finish_cross, finish_self
 from jaxalign.kernels.gram import Gram
 
 #: Rows multiplied at a time, so that a block of the layers stays near the cores.
@@ -40,9 +49,12 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
     """
     layers = [gram.rows for gram in [*a, *(b or ())]]
     one, other = slice(len(a)), slice(0 if b is None else len(a), None)
-    lengths = jnp.stack([jnp.sum(x * x, axis=1) for x in layers])
-    heavy = _heaviest(lengths)
-    light = jnp.ones(lengths.shape[1], bool).at[heavy].set(False)
+    heavy = _heaviest(layers)
+    light = jnp.ones(layers[0].shape[0], bool).at[heavy].set(False)
+    if centering == "unbiased":
+        # It may be taken about any point; about this one, heavy rows bring nothing large to cancel.
+        light = light if a[0].mask is None else light & a[0].mask
+        layers = [mask_rows(x - column_mean(x, light)[None, :], a[0].mask) for x in layers]
     few = [take_rows(x, heavy) for x in layers]
     across, within = _in_blocks(layers[one], None if b is None else layers[other], light)
     if centering != "unbiased":
@@ -50,38 +62,45 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
         across, within = jax.tree.map(jnp.add, (across, within), of_heavy)
     widths = [x.shape[1] for x in layers]
     cross = _mirror(across) if b is None else block_norms(across[0], widths[one], widths[other])
-    own = jnp.stack([jnp.sum(jnp.sum(c * c, axis=1)) for c in within or [row[:, : row.shape[0]] for row in across]])
+    within = within or [row[:, : row.shape[0]] for row in across]
+    own = jnp.stack([block_norms(c, [c.shape[0]], [c.shape[1]])[0, 0] for c in within])
     count = a[0].count
     if centering == "unbiased":
-        # Entries off the diagonal: light rows with light rows, then heavy rows with all others.
-        rest = jnp.where(light[None, :], lengths, 0)
-        strips = jnp.stack([gram_matmul(rows, x) for rows, x in zip(few, layers, strict=True)])
-        # An entry of a heavy and a light row has a mirror image, which no strip holds.
-        copies = jnp.where(light, 2, 1)[None, :] * (heavy[:, None] != jnp.arange(light.shape[0])[None, :])
-        strips, twice = (v.reshape(len(layers), -1) for v in (strips, strips * copies[None].astype(strips.dtype)))
-        cross = cross - contract(rest[one], rest[other], (1, 1)) + contract(twice[one], strips[other], (1, 1))
-        raw = own + jnp.sum(twice * strips, axis=1)
-        own = raw - jnp.sum(rest * rest, axis=1)
-        # Rows of a centered K sum to 0, and without its diagonal, to minus the squared row lengths.
-        totals = jnp.sum(lengths, axis=1)
-        products = contract(lengths[one], lengths[other], (1, 1)), jnp.sum(lengths * lengths, axis=1)
-        cross = combine(cross, products[0], totals[one, None] * totals[None, other], count, centering)
-        own = drop_rounding(combine(own, products[1], totals * totals, count, centering), raw)
+        hollow, sums = _hollow(layers, few, heavy, light)
+        cross = finish_cross(cross + hollow[one, other], sums[one], sums[other], count, centering)
+        own = finish_self(own + jnp.diagonal(hollow), sums, count, centering)
     units = jnp.stack([gram.units for gram in [*a, *(b or ())]])
     return Products(
         cross=cross, self_a=own[one], self_b=own[other], units_a=units[one], units_b=units[other], count=count
     )
 
 
-def _heaviest(lengths: Float[Array, "L n"]) -> Int[Array, "h"]:
+def _hollow(
+    layers: list[Float[Array, "n d"]], few: list[Float[Array, "h d"]], heavy: Int[Array, "h"], light: Bool[Array, "n"]
+) -> tuple[Float[Array, "L L"], Float[Array, "L n"]]:
+    """What turns squared moments of the light rows into `Σ K K'` off the diagonal, and row sums off the diagonal."""
+    lengths = jnp.stack([jnp.where(light, jnp.sum(x * x, axis=1), 0) for x in layers])
+    own = heavy[:, None] == jnp.arange(light.shape[0], dtype=heavy.dtype)[None, :]
+    strips = jnp.stack([jnp.where(own, 0, gram_matmul(rows, x)) for rows, x in zip(few, layers, strict=True)])
+    # An entry of a heavy and a light row has a mirror image, which no strip holds.
+    doubled = jnp.where(light[None, None, :], 2 * strips, strips)
+    flat, flat_doubled = (v.reshape(len(layers), -1) for v in (strips, doubled))
+    hollow = contract(flat_doubled, flat, (1, 1)) - contract(lengths, lengths, (1, 1))
+    totals = [jnp.sum(jnp.where(light[:, None], x, 0), axis=0, keepdims=True) for x in layers]
+    sums = jnp.stack([gram_matmul(x, total)[:, 0] for x, total in zip(layers, totals, strict=True)])
+    return hollow, sums - lengths + jnp.sum(strips, axis=1)
+
+
+def _heaviest(layers: list[Float[Array, "n d"]]) -> Int[Array, "h"]:
     """The rows that are longest in any layer, for their layer.
 
     Sums to which one row contributes far more than the others lose the digits of those, and
     a few such rows are common in transformers: they are added last.
     """
+    lengths = lax.stop_gradient(jnp.stack([jnp.sum(x * x, axis=1) for x in layers]))
     typical = jnp.mean(lengths, axis=1, keepdims=True)
     most = jnp.max(safe_divide(lengths, typical), axis=0)
-    return lax.top_k(lax.stop_gradient(most), min(HEAVY_ROWS, lengths.shape[1]))[1]
+    return lax.top_k(most, min(HEAVY_ROWS, lengths.shape[1]))[1]
 
 
 def _moments(
@@ -122,10 +141,17 @@ def _in_blocks(
 
 
 def block_norms(matrix: Float[Array, "p q"], rows: list[int], columns: list[int]) -> Float[Array, "La Lb"]:
-    """Squared Frobenius norm of every block of a matrix cut into blocks of these sizes."""
-    squares = matrix * matrix
-    by_column = jnp.stack([jnp.sum(part, axis=1) for part in jnp.split(squares, np.cumsum(columns)[:-1], axis=1)])
-    return jnp.stack([jnp.sum(part, axis=1) for part in jnp.split(by_column, np.cumsum(rows)[:-1], axis=1)])
+    """Squared Frobenius norm of every block of a matrix cut into blocks of these sizes.
+
+    Summed by products with ones: XLA's own sums of small arrays run in one accumulator, where
+    the entry of a far outlier swallows all others.
+    """
+
+    def members(sizes: list[int]) -> Float[Array, "L d"]:
+        owner = np.repeat(np.arange(len(sizes)), sizes)
+        return jnp.asarray(owner[None, :] == np.arange(len(sizes))[:, None], matrix.dtype)
+
+    return matmul(members(rows), contract(matrix * matrix, members(columns), (1, 1)))
 
 
 def _mirror(across: list[Float[Array, "p q"]]) -> Float[Array, "L L"]:

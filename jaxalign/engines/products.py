@@ -75,7 +75,9 @@ def finish_self(raw: Float[Array, "L"], sums: Float[Array, "L n"], count: Scalar
     if centering == "none":
         return raw
     total = jnp.sum(sums, axis=1)
-    centered = combine(raw, jnp.sum(sums * sums, axis=1), total * total, count, centering)
+    # A product sums in many accumulators; one alone loses all others to a far outlier.
+    rows = jnp.diagonal(contract(sums, sums, (1, 1)))
+    centered = combine(raw, rows, total * total, count, centering)
     return drop_rounding(centered, raw)
 
 

@@ -16,7 +16,6 @@ from numbers import Real
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxalign._core import quantile as magnitudes
 from jaxalign._core.checks import check_floating, check_mask, describe
@@ -146,7 +145,7 @@ def _limit(
     if not 0 <= quantile <= 1:
         raise ValueError(f"{function}: quantile must lie between 0 and 1, got {quantile}")
     if not exact:
-        rows = lax.stop_gradient(x.reshape(x.shape[0], -1))
+        rows = x.reshape(x.shape[0], -1)
         limits = jax.vmap(lambda row: magnitudes.quantile(row, quantile, interpolate=interpolate))(rows)
         return jnp.mean(limits) if mask is None else jnp.mean(limits, where=mask)
     if mask is None:

@@ -29,9 +29,9 @@ class GramSignature:
 
     Args:
       kernel: the kernel.
-      centered: whether the scores to come center the matrix. If so, rows of a linear
-        kernel are centered first, which is the same thing and loses no digits, and other
-        kernels get a `shift` read off a sample of their columns.
+      centered: whether the scores to come center the matrix. If so, rows of an inner product
+        are centered first, which is the same thing and loses no digits, and every matrix gets
+        a `shift` read off a few of its columns.
     """
 
     kernel: Kernel
@@ -52,12 +52,14 @@ class GramSignature:
     def many(self, layers: Sequence[Float[Array, "n d"]], mask: Bool[Array, "n"] | None = None) -> list[Gram]:
         """The signatures of several representations of the same examples."""
         rows = [self._rows(x, mask) for x in layers]
-        if self.kernel.dot_product:
-            return [self._scaled(x, mask) for x in rows]
+        one = jnp.ones((), rows[0].dtype)
+        # An inner product is brought near 1 through the rows, another kernel through a gain.
+        scales = [binary_scale(x) if self.kernel.dot_product else one for x in rows]
+        rows = [x * scale for x, scale in zip(rows, scales, strict=True)]
         settled = map_layers(lambda x: self._settle(x, mask), rows)
         return [
-            Gram(x, kernel, mask, shift=shift, gain=gain, units=1 / gain)
-            for x, (kernel, shift, gain) in zip(rows, settled, strict=True)
+            Gram(x, kernel, mask, shift=shift, gain=gain, units=1 / (gain * scale * scale))
+            for x, scale, (kernel, shift, gain) in zip(rows, scales, settled, strict=True)
         ]
 
     def _rows(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Array, "n d"]:
@@ -67,11 +69,6 @@ class GramSignature:
             rows = center_columns(rows, mask)
         return rows
 
-    def _scaled(self, rows: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Gram:
-        """The Gram of an inner product, whose entries are brought near 1 through the rows."""
-        scale, one, none = binary_scale(rows), jnp.ones((), rows.dtype), jnp.zeros(rows.shape[0], rows.dtype)
-        return Gram(rows * scale, self.kernel, mask, shift=none, gain=one, units=1 / (scale * scale))
-
     def _settle(
         self, rows: Float[Array, "n d"], mask: Bool[Array, "n"] | None
     ) -> tuple[Kernel, Float[Array, "n"], Scalar]:
@@ -79,7 +76,7 @@ class GramSignature:
         rows = lax.stop_gradient(rows)
         kernel = self.kernel.fit(rows, mask)
         shift, spread = _levels(rows, lax.stop_gradient(kernel), mask, self.centered)
-        return kernel, shift, binary_scale(spread)
+        return kernel, shift, jnp.ones_like(spread) if kernel.dot_product else binary_scale(spread)
 
 
 def _levels(

@@ -1,0 +1,31 @@
+"""Floor 7: the command `jaxalign`."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+#: What the command line is made of; the library works without.
+NEEDED = ("typer", "rich")
+
+
+def main() -> None:
+    """Run the command with the arguments of the process; the entry point `jaxalign`.
+
+    Raises:
+      SystemExit: with the status that `jaxalign --help` lists.
+    """
+    try:
+        import rich  # noqa: F401 (asked for here, so that it is not missed halfway)
+
+        from jaxalign.cli.app import app
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in NEEDED:
+            raise
+        print(f'jaxalign: the command line needs {missing}: pip install "jaxalign[demo]"', file=sys.stderr)
+        raise SystemExit(2) from None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a layer's name need not exist in the terminal's encoding
+    app(prog_name="jaxalign")

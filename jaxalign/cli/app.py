@@ -1,0 +1,191 @@
+"""The commands and their help; the work is in the file of each command.
+
+Those files are imported when their command runs: help and wrong usage do not wait for them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from jaxalign._version import __version__
+from jaxalign.cli.errors import BAD_INPUT, Problem, ReportingGroup
+
+DEFAULT_MEASURES = ("cka:estimator=unbiased", "mutual_knn:k=10")
+
+EXIT_CODES = """\b
+Exit status:
+  0    done
+  1    a bug; please report the traceback
+  2    wrong usage, or input that cannot be used
+  3    the output cannot be written
+  130  interrupted (Ctrl-C)"""
+
+app = typer.Typer(
+    cls=ReportingGroup,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(show: bool) -> None:
+    if show:
+        print(f"jaxalign {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Measure how alike the representations of neural networks are.
+
+    \b
+    Examples:
+      jaxalign demo
+      jaxalign compare model-a.npz model-b.safetensors --out comparison
+      jaxalign measures
+
+    'jaxalign COMMAND --help' says more about each.
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(BAD_INPUT)
+
+
+@app.command("compare", short_help="Compare all layers of all models.", epilog=EXIT_CODES)
+def compare_command(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILES", help="One file or folder per model, or NAME=PATH.", show_default=False),
+    ],
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--measure",
+            "-m",
+            metavar="SPEC",
+            help=f"NAME[:KEY=VALUE,...]; repeat for several. [default: {' and '.join(DEFAULT_MEASURES)}]",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[str | None, typer.Option(metavar="DIR", help="Write results to this folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    mask_nonfinite: Annotated[
+        bool, typer.Option("--mask-nonfinite", help="Leave out examples with NaN or infinity in any layer.")
+    ] = False,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(metavar="BYTES", help="Memory for layers at a time, as 500MB or 2GiB. [default: 4GiB]"),
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Discard what a killed run left in DIR.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors, and JSON with --json.")] = False,
+) -> None:
+    """Compare every layer of every model with every other.
+
+    Each file holds the activations of one model on the same examples: a .npz or .safetensors
+    file with one (examples, features) matrix a layer, a .npy file with a single layer, or a
+    folder of .npy files. With one file its layers are compared with each other.
+
+    \b
+    Examples:
+      jaxalign compare model-a.npz model-b.safetensors
+      jaxalign compare runs/*.npz -m cka -m mutual_knn:k=5,metric=euclidean --out comparison
+      jaxalign compare small=a/acts.npz large=b/acts.npz -m cka:kernel=rbf,bandwidth=median
+      jaxalign compare model.npz --json | jq .best
+
+    \b
+    Files in DIR:
+      comparison.npz, comparison.json   everything, for jaxalign.load_comparison
+      scores.csv, best-pairs.csv        all scores; the closest layers of every two models
+      MEASURE-layers.png                every layer against every layer
+      MEASURE-models.png                the closest layers of every two models
+    While it runs, DIR/.partial holds finished pieces; after a kill, the same command
+    goes on from there.
+
+    'jaxalign measures' lists measures, kernels and their settings.
+    """
+    from jaxalign.cli.compare import Request, run_compare
+
+    run_compare(
+        Request(
+            files=tuple(files),
+            measures=tuple(measure or DEFAULT_MEASURES),
+            out=out,
+            as_json=as_json,
+            mask_nonfinite=mask_nonfinite,
+            max_memory=None if max_memory is None else parse_bytes(max_memory),
+            fresh=fresh,
+            quiet=quiet,
+        )
+    )
+
+
+@app.command("measures", short_help="List measures, kernels, their settings.", epilog=EXIT_CODES)
+def measures_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+) -> None:
+    """List the measures: range, what they ignore, what unrelated inputs score, settings, reference.
+
+    \b
+    Examples:
+      jaxalign measures
+      jaxalign measures --json | jq '.measures[].name'
+    """
+    from jaxalign.cli.measures import run_measures
+
+    run_measures(as_json=as_json)
+
+
+@app.command("demo", short_help="Train networks, compare them, show it.", epilog=EXIT_CODES)
+def demo_command(
+    out: Annotated[str, typer.Option(metavar="DIR", help="Write results to this folder.")] = "jaxalign-demo",
+) -> None:
+    """Train small networks on handwritten digits and compare all their layers (about a minute).
+
+    The digits are those inside scikit-learn: nothing is downloaded. DIR/README.md says what
+    was found and what each file is.
+
+    \b
+    Examples:
+      jaxalign demo
+      jaxalign demo --out somewhere-else
+    """
+    from jaxalign.cli.demo import run_demo
+
+    run_demo(out)
+
+
+UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes from `1500000`, `500MB` or `2.5 GiB`."""
+    number = text.strip().rstrip("BKMGTibkmgt").strip()
+    unit = text.strip()[len(number) :].strip().upper()
+    try:
+        size = int(float(number) * UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
+        size = 0
+    if size < 1:
+        raise Problem(f"--max-memory: {text!r} is not a positive number of bytes such as 1500000, 500MB or 2GiB")
+    return size

@@ -1,0 +1,159 @@
+"""`jaxalign compare`: files in, scores out, in the terminal, as JSON and in a folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxalign.cli.console import results
+from jaxalign.cli.errors import INTERRUPTED, Problem, bad_input, bad_output
+from jaxalign.cli.measure_spec import parse_measure
+from jaxalign.cli.models import describe_ids, load_models, usable_rows
+from jaxalign.cli.output import OutputFolder
+from jaxalign.comparison import Comparison, compare
+from jaxalign.features import Layers
+from jaxalign.report.files import write_comparison
+from jaxalign.report.tables import best_pairs, best_pairs_title
+
+#: Rows of a printed table, and models of the printed list.
+SHOWN_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `jaxalign compare --help` describes."""
+
+    files: tuple[str, ...]
+    measures: tuple[str, ...]
+    out: str | None = None
+    as_json: bool = False
+    mask_nonfinite: bool = False
+    max_memory: int | None = None
+    fresh: bool = False
+    quiet: bool = False
+
+
+def run_compare(request: Request) -> None:
+    """Check everything, compute, write, print; in this order, so that nothing long fails late.
+
+    Raises:
+      Problem: with the exit status, for whatever can be said in a sentence.
+    """
+    if request.fresh and request.out is None:
+        raise Problem("--fresh discards partial results, which there are only with --out DIR")
+    if request.quiet and request.out is None and not request.as_json:
+        raise Problem("--quiet without --out or --json would leave nothing")
+    measures = [parse_measure(text) for text in request.measures]
+    models = load_models(request.files)
+    mask = usable_rows(models, mask_nonfinite=request.mask_nonfinite)
+    folder = None if request.out is None else OutputFolder.prepare(request.out)
+    if folder is not None and request.fresh:
+        folder.discard_partial()
+    if not request.quiet:
+        print(*_header(models, mask), sep="\n", file=sys.stderr if request.as_json else sys.stdout)
+    with _keeping_partial(folder), bad_input():
+        result = compare(
+            models,
+            measures=measures,
+            mask=mask,
+            max_memory=request.max_memory,
+            resume=None if folder is None else folder.partial,
+            progress=False if request.quiet else None,
+        )
+    files = [] if folder is None else _write(result, folder)
+    if not request.quiet and not request.as_json:
+        for key in result.values:
+            _print_best(result, key, complete="best-pairs.csv" if files else None)
+        if files:
+            print(f"\nwritten to {request.out}: {', '.join(path.name for path in files)}")
+    if request.as_json:
+        print(json.dumps(_document(result, models, mask, files)))
+
+
+@contextmanager
+def _keeping_partial(folder: OutputFolder | None) -> Iterator[None]:
+    """Say where finished pieces are when the comparison does not end; files that fail are output."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder is None:
+            raise
+        raise Problem(
+            f"interrupted. Finished pieces are in {folder.partial}: the same command goes on from there, "
+            "with --fresh it begins anew",
+            INTERRUPTED,
+        ) from None
+    except Problem as problem:
+        if folder is None:
+            raise
+        if isinstance(problem.__cause__, OSError):  # inputs were opened before
+            with bad_output():
+                raise problem.__cause__ from None
+        if str(folder.partial) in str(problem):
+            raise Problem(f"{problem}; --fresh discards it") from None
+        raise
+
+
+def _write(result: Comparison, folder: OutputFolder) -> list[Path]:
+    with bad_output():
+        files = write_comparison(result, folder.path)
+    shutil.rmtree(folder.partial, ignore_errors=True)
+    return files
+
+
+def _header(models: Mapping[str, Layers], mask: np.ndarray | None) -> list[str]:
+    """What is compared, in a few lines."""
+    rows = next(iter(models.values())).rows
+    layers = sum(map(len, models.values()))
+    lines = [f"{_count(len(models), 'model')}, {_count(layers, 'layer')}, {rows} examples; {describe_ids(models)}"]
+    if mask is not None:
+        dropped = int(np.sum(~mask))
+        lines.append(f"{_count(dropped, 'example')} with NaN or infinity left out, {rows - dropped} used")
+    width = max(len(name) for name in models)
+    for name, model in list(models.items())[:SHOWN_ROWS]:
+        widths = sorted({array.shape[1] for array in model.values()})
+        features = f"{widths[0]}" if len(widths) == 1 else f"{widths[0]} to {widths[-1]}"
+        dtypes = ", ".join(sorted({str(array.dtype) for array in model.values()}))
+        lines.append(f"  {name:<{width}}  {_count(len(model), 'layer')}, {features} features, {dtypes}  {model.source}")
+    if len(models) > SHOWN_ROWS:
+        lines.append(f"  and {len(models) - SHOWN_ROWS} more")
+    return lines
+
+
+def _print_best(result: Comparison, key: str, *, complete: str | None) -> None:
+    """The table of best pairs of one measure."""
+    table, left_out = best_pairs(result, key, limit=SHOWN_ROWS)
+    print(f"\n{best_pairs_title(result, key)}\n")
+    results().print(table)
+    if left_out:
+        where = f"all in {complete}" if complete else "--out or --json gives all"
+        print(f"and {left_out} more pairs of models; {where}")
+
+
+def _document(
+    result: Comparison, models: Mapping[str, Layers], mask: np.ndarray | None, files: list[Path]
+) -> dict[str, Any]:
+    """What `--json` prints."""
+    best = {
+        key: [{**pair._asdict(), "value": None if np.isnan(pair.value) else pair.value} for pair in result.best(key)]
+        for key in result.values
+    }
+    return {
+        "models": {name: layers.source for name, layers in models.items()},
+        "masked_rows": [] if mask is None else np.flatnonzero(~mask).tolist(),
+        "best": best,
+        "comparison": json.loads(result.to_json()),
+        "files": [str(path) for path in files],
+    }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

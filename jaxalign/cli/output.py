@@ -1,0 +1,51 @@
+"""The folder that `--out` names: found writable before the work, and where a killed run goes on."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxalign.cli.errors import Problem, bad_output
+
+PARTIAL = ".partial"
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """A folder that exists and can be written."""
+
+    path: Path
+
+    @classmethod
+    def prepare(cls, path: str | Path) -> OutputFolder:
+        """Create the folder if need be, and write something to it.
+
+        Raises:
+          Problem: when that fails, or when a package is missing that the files need.
+        """
+        for package in ("pandas", "matplotlib"):
+            if importlib.util.find_spec(package) is None:
+                raise Problem(f'--out needs {package}: pip install "jaxalign[report]"')
+        path = Path(path)
+        with bad_output():
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        return cls(path)
+
+    @property
+    def partial(self) -> Path:
+        """Where finished pieces of a running comparison are."""
+        return self.path / PARTIAL
+
+    def discard_partial(self) -> None:
+        """Remove finished pieces: the files that a comparison puts there, and no others."""
+        if not self.partial.is_dir():
+            return
+        with bad_output():
+            for entry in self.partial.iterdir():
+                if entry.suffix in {".npz", ".json"} and entry.is_file():
+                    entry.unlink()
+            self.partial.rmdir()

@@ -1,0 +1,78 @@
+"""Measures with small signatures: one for each layer, made with one layer in memory at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxalign._core.typing import Array
+from jaxalign.comparison.job import Job, piece_name
+from jaxalign.comparison.progress import Tick
+from jaxalign.comparison.sides import Layer
+from jaxalign.measures import Measure, Signature
+from jaxalign.signatures.batching import padded_widths
+
+
+class KeptSignatures:
+    """The scores of one measure by way of signatures that are kept.
+
+    Args:
+      job: the comparison.
+      key: the measure's name in the result, for progress.
+      measure: the measure.
+
+    Raises:
+      ValueError, TypeError: when the measure refuses the layers, such as for `k >= n`.
+    """
+
+    def __init__(self, job: Job, key: str, measure: Measure):
+        self.job, self.key, self.measure = job, key, measure
+        signature_y = measure.signature_y or measure.signature
+        self.work: list[tuple[Layer, Signature]] = [(layer, measure.signature) for layer in job.a.layers]
+        if not job.same or measure.signature_y is not None:
+            self.work += [(layer, signature_y) for layer in job.b.layers]
+        self.widths = padded_widths([layer.shape[1] for layer, _ in self.work])
+        self.forms = [self._form(layer, signature) for layer, signature in self.work]
+
+    @property
+    def steps(self) -> int:
+        """How many times `run` ticks."""
+        return len(self.work)
+
+    def run(self, tick: Tick) -> np.ndarray:
+        """The `(La, Lb)` scores."""
+        signatures = []
+        for index, ((layer, signature), form) in enumerate(zip(self.work, self.forms, strict=True)):
+            tick(0, now=f"{self.key}: {layer.name}")
+            like, structure = jax.tree.flatten(form)
+            piece = f"{piece_name(self.measure)}-layer{index}"
+            kept = self.job.store.load(piece, like)
+            if kept is None:
+                x = layer.load(width=self.widths[layer.shape[1]])
+                kept = [np.asarray(leaf) for leaf in jax.tree.leaves(_sign(signature, x, self.job.mask))]
+                self.job.store.save(piece, kept)
+            signatures.append(jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in kept]))
+            tick()
+        count = len(self.job.a.layers)
+        rows, columns = signatures[:count], signatures[count:]
+        if self.job.mirrored(self.measure):
+            return np.asarray(_score(self.measure.score, rows, None))
+        return np.asarray(_score(self.measure.score, rows, columns or rows))
+
+    def _form(self, layer: Layer, signature: Signature) -> Any:
+        """Shapes and types of a signature; nothing is computed."""
+        padded = jax.ShapeDtypeStruct((layer.shape[0], self.widths[layer.shape[1]]), layer.dtype)
+        return jax.eval_shape(_sign, signature, padded, self.job.mask)
+
+
+@jax.jit
+def _sign(signature: Any, x: Array, mask: Array | None) -> Any:
+    return signature(x, mask)
+
+
+@jax.jit
+def _score(score: Any, a: list[Any], b: list[Any] | None) -> Array:
+    return score.matrix(a, b)

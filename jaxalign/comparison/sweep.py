@@ -1,0 +1,111 @@
+"""A long sweep over kernel matrices in parts, so that a killed one goes on where it was."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxalign._core.typing import Array
+from jaxalign.alignment.kernel import KernelScore
+from jaxalign.comparison.progress import Tick
+from jaxalign.comparison.store import Store
+from jaxalign.engines import tiles
+from jaxalign.kernels.gram import Gram
+from jaxalign.measures import Measure
+from jaxalign.signatures.gram import GramSignature
+
+
+def count_parts(measure: Measure, n: int, parts: float) -> int:
+    """In how many parts to sweep: about `parts`, at most one a tile, and one where only the measure knows how."""
+    if not isinstance(measure.signature, GramSignature) or not isinstance(measure.score, KernelScore):
+        return 1
+    return max(1, min(math.ceil(parts), _steps(n)))
+
+
+def sweep_in_parts(
+    measure: Measure,
+    a: list[Array],
+    b: list[Array] | None,
+    mask: Array | None,
+    *,
+    parts: int,
+    store: Store,
+    piece: str,
+    tick: Tick,
+) -> np.ndarray:
+    """`measure.matrix(a, b, mask=mask)`, keeping what was added up after each part.
+
+    Args:
+      measure: of the kernel family.
+      a: layers of one side.
+      b: layers of the other, or None.
+      mask: which examples count.
+      parts: from `count_parts`.
+      store: where the sums are kept.
+      piece: their name there.
+      tick: called after each part.
+    """
+    score: Any = measure.score
+    grams_a, grams_b = _prepare(measure, a, b, mask)
+    n = grams_a[0].rows.shape[0]
+    state = tiles.init(grams_a, grams_b)
+    leaves, structure = jax.tree.flatten(state)
+    done = jax.ShapeDtypeStruct((), np.dtype(np.int64))
+    kept = store.load(piece, [done, *(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)])
+    first = 0
+    if kept is not None:
+        first, state = int(kept[0]), jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in kept[1:]])
+    ends = [_steps(n) * part // parts for part in range(1, parts + 1)]
+    for end in ends:
+        if end > first:
+            state = _advance(state, grams_a, grams_b, first, end, centering=score.centering)
+            first = end
+            store.save(piece, [np.int64(first), *jax.tree.leaves(jax.block_until_ready(state))])
+        tick()
+    return np.asarray(_finish(score, state, grams_a, grams_b))
+
+
+def _steps(n: int) -> int:
+    """How many tiles a sweep visits."""
+    _, blocks = tiles.tile_plan(n)
+    return blocks * (blocks // 2 + 1)
+
+
+@jax.jit
+def _prepare(
+    measure: Measure, a: list[Array], b: list[Array] | None, mask: Array | None
+) -> tuple[list[Gram], list[Gram] | None]:
+    grams = measure.signature.many(a, mask)
+    if b is None and measure.signature_y is None:
+        return grams, None
+    return grams, (measure.signature_y or measure.signature).many(a if b is None else b, mask)
+
+
+@functools.partial(jax.jit, static_argnames="centering")
+def _advance(
+    state: tiles.TileSums, a: list[Gram], b: list[Gram] | None, first: Any, end: Any, *, centering: str
+) -> tiles.TileSums:
+    """Add tiles `first` to `end` in the order of `tiles.tile_products`."""
+    size, blocks = tiles.tile_plan(a[0].rows.shape[0])
+
+    def visit(step: Array, state: tiles.TileSums) -> tiles.TileSums:
+        row = step % blocks
+        column = (row + step // blocks) % blocks
+        return tiles.update(state, a, b, row, column, size=size, hollow=centering == "unbiased")
+
+    return jax.lax.fori_loop(jnp.asarray(first, jnp.int32), jnp.asarray(end, jnp.int32), visit, state)
+
+
+@jax.jit
+def _finish(score: KernelScore, state: tiles.TileSums, a: list[Gram], b: list[Gram] | None) -> Array:
+    products = tiles.finish(state, a, b, score.centering)
+    if score.scaling == "cosine":
+        return products.cosine()
+    n = products.count
+    divisor = {"n2": n * n, "nm1": (n - 1) * (n - 1), "u": n * (n - 3)}[score.scaling]
+    return jnp.where(divisor > 0, products.inner() / jnp.where(divisor > 0, divisor, 1), jnp.nan)

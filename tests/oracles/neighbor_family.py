@@ -1,0 +1,59 @@
+"""Nearest neighbors and their overlap, from the definitions: float64 NumPy, and exact rational arithmetic."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+
+def closeness(x, metric="cosine"):
+    """`(n, n)` scores that grow with closeness; -inf on the diagonal: a row is not its own neighbor."""
+    x = np.asarray(x).astype(np.float64)
+    if metric == "euclidean":
+        scores = -cdist(x, x, "sqeuclidean")
+    else:
+        length = np.linalg.norm(x, axis=1, keepdims=True)
+        # The cosine through the difference of unit rows, which keeps the digits of rows that nearly coincide.
+        unit = np.divide(x, length, out=np.zeros_like(x), where=length > 0)
+        scores = unit @ unit.T if np.any(length == 0) else -cdist(unit, unit, "sqeuclidean")
+    np.fill_diagonal(scores, -np.inf)
+    return scores
+
+
+def neighbors(x, k, metric="cosine"):
+    """Indices of the `k` nearest rows, nearest first; equals by lowest index."""
+    return np.argsort(-closeness(x, metric), axis=1, kind="stable")[:, :k]
+
+
+def overlap(a, b):
+    """Mean share of members that two lists have in common."""
+    return float(np.mean([len(set(i) & set(j)) / len(i) for i, j in zip(a.tolist(), b.tolist(), strict=True)]))
+
+
+def mutual_knn(x, y, k, metric="cosine"):
+    return overlap(neighbors(x, k, metric), neighbors(y, k, metric))
+
+
+def exact_cosines(x):
+    """Sign times square of every cosine between rows of small integers, as fractions; 0 for a zero row.
+
+    Squares keep the order of cosines and are rational, so ties are ties.
+    """
+    rows = [[int(v) for v in row] for row in np.asarray(x)]
+    lengths = [sum(v * v for v in row) for row in rows]
+
+    def cosine(i, j):
+        dot = sum(u * v for u, v in zip(rows[i], rows[j], strict=True))
+        square = Fraction(dot * dot, lengths[i] * lengths[j]) if lengths[i] * lengths[j] else Fraction(0)
+        return square if dot >= 0 else -square
+
+    return [[cosine(i, j) for j in range(len(rows))] for i in range(len(rows))]
+
+
+def exact_neighbors(cosines, k):
+    """The `k` nearest rows by exact cosines, ties to the lowest row."""
+    n = len(cosines)
+    order = [sorted((j for j in range(n) if j != i), key=lambda j: (-cosines[i][j], j)) for i in range(n)]
+    return np.array([row[:k] for row in order])
