@@ -7,6 +7,7 @@ Shapes and dtypes are static under `jit`, so these checks run once, at trace tim
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,12 +38,13 @@ def as_array(function: str, argument: str, value: Any) -> Array:
     if hasattr(value, "__array__") or isinstance(value, np.generic):
         try:
             host = np.asarray(value)
-        except (TypeError, RuntimeError):  # torch.bfloat16 and device tensors have no NumPy form
-            return jnp.from_dlpack(value)
-        if host.dtype == object:
-            raise TypeError(
-                f"{function}: {argument} must hold numbers, got an array of Python objects, shape {host.shape}"
-            )
+        except (TypeError, RuntimeError):
+            if not hasattr(value, "__dlpack__"):
+                raise
+            return jnp.from_dlpack(value)  # torch.bfloat16 and device tensors have no NumPy form
+        if host.dtype.kind in "OSUMm":
+            kind = "Python objects" if host.dtype == object else f"dtype {host.dtype}"
+            raise TypeError(f"{function}: {argument} must hold numbers, got an array of {kind}, shape {host.shape}")
         return jnp.asarray(host)
     if hasattr(value, "__dlpack__"):
         return jnp.from_dlpack(value)
@@ -129,7 +131,7 @@ def check_neighbors(function: str, k: Any, rows: int) -> None:
 
 def check_positive(function: str, argument: str, value: Any) -> None:
     """Raise unless `value` is a positive number; arrays and tracers pass unread."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         if hasattr(value, "shape"):
             return
         raise TypeError(f"{function}: {argument} must be a number, got {describe(value)}")

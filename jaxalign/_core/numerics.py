@@ -86,8 +86,14 @@ def column_mean(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) ->
 
 
 def center_columns(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Float[Array, "n d"]:
-    """Rows minus their mean, in the accumulation dtype; padded rows become 0."""
-    return mask_rows(widen(x) - column_mean(x, mask)[None, :], mask)
+    """Rows minus their mean, in the accumulation dtype; padded rows become 0.
+
+    A mean is rounded at the size of the offset. What that leaves is the same in every row and
+    is taken off again, as the mean of the centered rows.
+    """
+    centered = mask_rows(widen(x) - column_mean(x, mask)[None, :], mask)
+    left = jnp.sum(centered, axis=0) / jnp.maximum(row_count(x, mask), 1)
+    return mask_rows(centered - left[None, :], mask)
 
 
 def normalize_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
@@ -103,7 +109,7 @@ def normalize_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
 
 
 def binary_scale(x: Array, *, axis: int | None = None) -> Array:
-    """A power of two that brings the largest magnitude of `x` near 1 (1 where `x` is all 0).
+    """A power of two that brings the largest magnitude of `x` near 1 (between 1/2 and 1).
 
     Multiplying by it rounds nothing, so results do not change; without it the fourth
     powers in a norm of moments leave float32 at entries of about 1e9 and 1e-10.

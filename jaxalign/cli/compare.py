@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxalign.cli.console import results
@@ -113,10 +114,14 @@ def _header(models: Mapping[str, Layers], mask: np.ndarray | None) -> list[str]:
     """What is compared, in a few lines."""
     rows = next(iter(models.values())).rows
     layers = sum(map(len, models.values()))
-    lines = [f"{_count(len(models), 'model')}, {_count(layers, 'layer')}, {rows} examples; {describe_ids(models)}"]
+    counts = f"{_count(len(models), 'model')}, {_count(layers, 'layer')}, {_count(rows, 'example')}"
+    lines = ["; ".join(filter(None, (counts, describe_ids(models))))]
     if mask is not None:
         dropped = int(np.sum(~mask))
         lines.append(f"{_count(dropped, 'example')} with NaN or infinity left out, {rows - dropped} used")
+    doubles = any(array.dtype == np.float64 for model in models.values() for array in model.values())
+    if doubles and not jax.config.read("jax_enable_x64"):
+        lines.append("float64 is computed in float32; with JAX_ENABLE_X64=1 in the environment it stays float64")
     width = max(len(name) for name in models)
     for name, model in list(models.items())[:SHOWN_ROWS]:
         widths = sorted({array.shape[1] for array in model.values()})

@@ -42,7 +42,7 @@ def parse_measure(text: str) -> Measure:
     name, _, rest = text.partition(":")
     try:
         if name not in MEASURES:
-            raise Problem(f"unknown measure {name!r}{nearest(name, MEASURES)} Known: {', '.join(MEASURES)}")
+            raise Problem(f"unknown measure {name!r}{nearest(name, MEASURES) or '.'} Known: {', '.join(MEASURES)}")
         given = _split(rest) if rest or text.endswith(":") else {}
         factory = measure_factory(name)
         allowed = measure_keys(name)
@@ -94,7 +94,7 @@ def _split(text: str) -> dict[str, str]:
 
 def _kernel_class(name: str) -> type[Kernel]:
     if name not in KERNELS:
-        raise Problem(f"unknown kernel {name!r}{nearest(name, KERNELS)} Known: {', '.join(KERNELS)}")
+        raise Problem(f"unknown kernel {name!r}{nearest(name, KERNELS) or '.'} Known: {', '.join(KERNELS)}")
     return KERNELS[name]
 
 
@@ -102,7 +102,7 @@ def _unknown_key(measure: str, key: str, allowed: list[str]) -> str:
     owners = [name for name, kernel in KERNELS.items() if key in kernel_keys(kernel)]
     if owners and "kernel" in allowed:
         return f"{key!r} is a setting of the kernel {' or '.join(owners)}: add kernel={owners[0]}"
-    return f"{measure} has no setting {key!r}{nearest(key, allowed)} Settings: {', '.join(allowed)}"
+    return f"{measure} has no setting {key!r}{nearest(key, allowed) or '.'} Settings: {', '.join(allowed)}"
 
 
 def _value(key: str, text: str, annotation: str) -> Any:

@@ -77,10 +77,10 @@ def usable_rows(models: Mapping[str, Layers], *, mask_nonfinite: bool) -> np.nda
 
 
 def describe_ids(models: Mapping[str, Layers]) -> str:
-    """Whether it was possible to check that the rows are the same examples."""
+    """Whether the files say that their rows are the same examples; nothing to say about one file."""
     without = [name for name, layers in models.items() if layers.ids is None]
     if len(models) == 1:
-        return "one model"
+        return ""
     if not without:
         return "example ids agree"
     if len(without) == len(models):

@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxalign.cli.errors import Problem, bad_output
+from jaxalign.cli.errors import BAD_OUTPUT, Problem, bad_output
 
 PARTIAL = ".partial"
 
@@ -30,6 +30,8 @@ class OutputFolder:
                 raise Problem(f'--out needs {package}: pip install "jaxalign[report]"')
         path = Path(path)
         with bad_output():
+            if path.exists() and not path.is_dir():
+                raise Problem(f"{path}: is a file, not a folder", BAD_OUTPUT)
             path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path):
                 pass

@@ -22,13 +22,13 @@ NUMBERED_CELLS = 16
 #: Letters of a name on an axis; longer ones lose their middle.
 NAME_LETTERS = 32
 #: Names and definitions are shown as they are, dollar signs included.
-AS_IS = {"parse_math": False}
+AS_IS: Any = {"parse_math": False}
 
 
 def layer_heatmap(result: Scores, key: str) -> Figure:
     """Every layer (rows) against every layer (columns), models set apart by lines."""
     rows, columns = len(result.layers_a), len(result.layers_b)
-    figure, axes = _canvas(rows, columns)
+    figure, axes = _canvas(rows, columns, _inches(result.layers_a), _inches(result.layers_b))
     _draw(figure, axes, result, key, result.values[key])
     for axis, layers, argument in (
         (axes.yaxis, result.layers_a, "reps_a"),
@@ -48,7 +48,8 @@ def model_heatmap(result: Scores, key: str) -> Figure:
         matrix[i, j] = pair.value
         if result.same:
             matrix[j, i] = pair.value
-    figure, axes = _canvas(3 * len(models_a), 3 * len(models_b))
+    beside, below = (0.5 + 0.09 * max(len(_shorten(m)) for m in models) for models in (models_a, models_b))
+    figure, axes = _canvas(3 * len(models_a), 3 * len(models_b), beside, below)
     _draw(figure, axes, result, key, matrix)
     axes.set_yticks(range(len(models_a)), [_shorten(m) or "(unnamed)" for m in models_a], fontsize=9, **AS_IS)
     columns = [_shorten(m) or "(unnamed)" for m in models_b]
@@ -62,16 +63,33 @@ def model_heatmap(result: Scores, key: str) -> Figure:
     return figure
 
 
-def _canvas(rows: int, columns: int) -> tuple[Figure, Axes]:
+def _canvas(rows: int, columns: int, beside: float, below: float) -> tuple[Figure, Axes]:
+    """A figure for so many cells, with so many inches of names beside and below them."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise missing("matplotlib", "Comparison.plot") from None
     # Cells of few layers are larger, to hold their numbers.
-    height = min(max((0.3 if rows <= NUMBERED_CELLS else 0.16) * rows, 1.2), 14.0) + 2.4
-    width = min(max((0.34 if columns <= NUMBERED_CELLS else 0.16) * columns, 1.2), 14.0) + 3.6
-    figure = Figure(figsize=(max(width, 7.5), max(height, 4.4)), layout="constrained")
+    height, width = (min(max((0.34 if n <= NUMBERED_CELLS else 0.16) * n, 1.2), 14.0) for n in (rows, columns))
+    # Besides names: the title above, and the color scale with its label.
+    figure = Figure(figsize=(max(width + beside + 2.2, 7.5), max(height + below + 1.4, 4.4)), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def _inches(layers: tuple[tuple[str, str], ...]) -> float:
+    """What names of layers, and of models outside of them, take beside an axis."""
+    models = {model for model, _ in layers}
+    outer = max(len(_shorten(model)) for model in models) * 0.075 + 0.2 if len(models) > 1 else 0.0
+    return 0.5 + _name_points(layers) / 72 + outer
+
+
+def _name_points(layers: tuple[tuple[str, str], ...]) -> float:
+    """The length of the longest layer name on an axis, in points."""
+    return 0.62 * _font_size(len(layers)) * max(len(_shorten(layer)) for _, layer in layers)
+
+
+def _font_size(count: int) -> int:
+    return 7 if count <= 40 else 5
 
 
 def _set_title(figure: Figure, axes: Axes, *lines: str) -> None:
@@ -90,7 +108,7 @@ def _draw(figure: Figure, axes: Axes, result: Scores, key: str, matrix: np.ndarr
     colors = colormaps["viridis" if similarity else "viridis_r"].with_extremes(bad="0.8")
     image = axes.imshow(np.ma.masked_invalid(matrix), cmap=colors, vmin=low, vmax=high, interpolation="nearest")
     bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=20)
-    grey = "" if np.isfinite(matrix).all() else "; grey: undefined"
+    grey = "" if np.isfinite(matrix).all() else "; grey: no score"
     bar.set_label(f"{result.definitions[key]}\n({'higher' if similarity else 'lower'} is more alike{grey})", **AS_IS)
     if max(matrix.shape) <= NUMBERED_CELLS:
         for (i, j), value in np.ndenumerate(matrix):
@@ -117,20 +135,20 @@ def _name_layers(axes: Axes, axis: Any, layers: tuple[tuple[str, str], ...], arg
     edges = [i for i in range(1, count) if models[i] != models[i - 1]]
     for edge in edges:
         (axes.axhline if vertical else axes.axvline)(edge - 0.5, color="w", linewidth=1.0)
-    small = 7 if count <= 40 else 5
-    rotation = {} if vertical else {"rotation": 90}
+    small = _font_size(count)
+    rotation: Any = {} if vertical else {"rotation": 90}
     ticks = range(0, count, -(-count // NAMED_LAYERS))
     names = [_shorten(layers[i][1]) for i in ticks]
     axis.set_ticks(ticks, names, fontsize=small, **AS_IS, **rotation)
     side = "rows" if vertical else "columns"
-    some = "" if len(ticks) == count else f" (every {ticks.step}th named)"
+    some = "" if len(ticks) == count else f" (one in {ticks.step} named)"
     if not edges:
         axis.set_label_text(f"{side}: layers of {_shorten(models[0]) or argument}{some}", **AS_IS)
         return
     # Model names on an axis of their own, outside of the layer names.
     outer = axes.secondary_yaxis("left") if vertical else axes.secondary_xaxis("bottom")
     place = "left" if vertical else "bottom"
-    outer.spines[place].set_position(("outward", 8 + 0.62 * small * max(map(len, names))))
+    outer.spines[place].set_position(("outward", 8 + _name_points(layers)))
     outer.spines[place].set_visible(False)
     centers = [(a + b - 1) / 2 for a, b in zip([0, *edges], [*edges, count], strict=True)]
     labels = [_shorten(models[start]) for start in (0, *edges)]

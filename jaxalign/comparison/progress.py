@@ -38,7 +38,7 @@ def progress_bar(units: int, *, show: bool | None) -> Iterator[Tick]:
         task = bar.add_task("comparing", total=units)
 
         def tick(done: int = 1, /, *, now: str | None = None) -> None:
-            bar.update(task, advance=done, **({} if now is None else {"description": now}))
+            bar.update(task, advance=done, description=now)
 
         yield tick
 

@@ -95,7 +95,7 @@ def format_score(result: Scores, key: str, value: float, *, digits: int) -> str:
     """A score as text: with so many decimals where the range is known, else so many significant digits."""
     if math.isnan(value):
         return "undefined"
-    return f"{value:.{digits}f}" if all(map(math.isfinite, result.bounds[key])) else f"{value:.{digits}g}"
+    return f"{value:.{digits}f}" if all(map(math.isfinite, result.bounds[key])) else f"{value:#.{digits}g}"
 
 
 def describe_scale(result: Scores, key: str) -> str:

@@ -26,7 +26,7 @@ class BestPair(NamedTuple):
 class Scores:
     """Scores of every layer of one side with every layer of the other.
 
-    What `Comparison` adds to it are the ways out: files, tables and pictures.
+    What `Comparison` is, without its ways out: files, tables and pictures.
 
     Attributes:
       values: measure -> scores, `(La, Lb)`; row `i` belongs to `names_a[i]`.

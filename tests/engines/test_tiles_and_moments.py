@@ -1,0 +1,158 @@
+"""Both engines against matrices that are formed, centered and multiplied, for every size and centering."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import kernel_family as oracle
+
+from jaxalign.engines import CENTERINGS, gram_products, moments, planner, tiles
+from jaxalign.kernels import RBF, Linear
+from jaxalign.signatures import GramSignature
+
+FAST = {"xla_backend_optimization_level": 0}
+CENTER = {"none": lambda k: k, "biased": oracle.h_center, "unbiased": oracle.u_center}
+
+
+def layers(n, widths, seed=0):
+    g = np.random.default_rng(seed)
+    shared = g.standard_normal((n, 3))
+    return [shared @ g.standard_normal((3, d)) + g.standard_normal((n, d)) + 2.0 for d in widths]
+
+
+def dense(matrices_a, matrices_b, centering):
+    """Inner products of centered matrices; what they are relative to is the product of norms."""
+    a, b = ([CENTER[centering](k) for k in side] for side in (matrices_a, matrices_b))
+    inner = np.array([[np.sum(k * l) for l in b] for k in a])
+    norms = np.sqrt([[np.sum(k * k) * np.sum(l * l) for l in b] for k in a])
+    return inner, norms
+
+
+def check(products, matrices_a, matrices_b, centering):
+    inner, norms = dense(matrices_a, matrices_b, centering)
+    scale = np.maximum(norms, 1e-300)
+    np.testing.assert_allclose(np.asarray(products.inner()) / scale, inner / scale, atol=1e-10)
+    np.testing.assert_allclose(products.cosine(), inner / norms, atol=1e-10)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("n", [2, 5, 16, 255, 256, 257, 600, 1025])
+def test_engines_equal_the_dense_definition(n):
+    """Linear layers of ragged widths, through both engines, against other layers and against themselves."""
+    a, b = layers(n, [3, 8, 1]), layers(n, [5, 2], seed=1)
+    centerings = [c for c in CENTERINGS if c != "unbiased" or n > 3]
+
+    def run(a, b):
+        found = []
+        for centering in centerings:
+            signature = GramSignature(Linear(), centered=centering != "none")
+            left, right = signature.many(a), signature.many(b)
+            for engine in (moments.moment_products, tiles.tile_products):
+                found.append((engine(left, right, centering=centering), engine(left, None, centering=centering)))
+        return found
+
+    found = jax.jit(run, compiler_options=FAST)([jnp.asarray(x) for x in a], [jnp.asarray(x) for x in b])
+    matrices_a, matrices_b = ([oracle.linear(x) for x in side] for side in (a, b))
+    for centering, pair in zip(np.repeat(centerings, 2), found, strict=True):
+        check(pair[0], matrices_a, matrices_b, centering)
+        check(pair[1], matrices_a, matrices_a, centering)
+
+
+@pytest.mark.usefixtures("float64")
+def test_tiles_of_other_kernels_in_many_blocks(monkeypatch):
+    monkeypatch.setattr(tiles, "TILE_ROWS", 16)
+    a, b = layers(70, [3, 6]), layers(70, [4], seed=1)
+
+    @jax.jit
+    def run(a, b):
+        left, right = GramSignature(RBF(2.0)).many(a), GramSignature(RBF(3.0)).many(b)
+        return [
+            (tiles.tile_products(left, right, centering=c), tiles.tile_products(left, None, centering=c))
+            for c in ("biased", "unbiased")
+        ]
+
+    matrices_a, matrices_b = [oracle.rbf(x, 2.0) for x in a], [oracle.rbf(x, 3.0) for x in b]
+    for centering, (across, within) in zip(("biased", "unbiased"), run(a, b), strict=True):
+        check(across, matrices_a, matrices_b, centering)
+        check(within, matrices_a, matrices_a, centering)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("heavy", [1, 16])
+def test_moments_in_many_blocks(monkeypatch, heavy):
+    monkeypatch.setattr(moments, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(moments, "HEAVY_ROWS", heavy)
+    a, b = layers(70, [3, 6]), layers(70, [4], seed=1)
+    a[0][5] *= 100
+    matrices_a, matrices_b = ([oracle.linear(x) for x in side] for side in (a, b))
+    for centering in ("biased", "unbiased"):
+        left, right = (GramSignature(Linear()).many([jnp.asarray(x) for x in side]) for side in (a, b))
+        check(moments.moment_products(left, right, centering=centering), matrices_a, matrices_b, centering)
+        check(moments.moment_products(left, None, centering=centering), matrices_a, matrices_a, centering)
+
+
+@pytest.mark.usefixtures("float64")
+def test_disjoint_tile_sums_merge_to_the_whole(monkeypatch):
+    monkeypatch.setattr(tiles, "TILE_ROWS", 16)
+    grams = GramSignature(RBF(2.0)).many([jnp.asarray(x) for x in layers(40, [3, 6])])
+    size, blocks = tiles.tile_plan(40)
+    assert blocks == 3
+    pairs = [(i, (i + step) % blocks) for step in range(blocks // 2 + 1) for i in range(blocks)]
+
+    def add(pairs):
+        state = tiles.init(grams, None)
+        for row, column in pairs:
+            state = tiles.update(state, grams, None, jnp.asarray(row), jnp.asarray(column), size=size, hollow=True)
+        return state
+
+    merged = tiles.merge(add(pairs[4:]), add(pairs[:4]))
+    found = tiles.finish(merged, grams, None, "unbiased")
+    expected = tiles.tile_products(grams, None, centering="unbiased")
+    np.testing.assert_allclose(found.cross, expected.cross, rtol=1e-12)
+    np.testing.assert_allclose(found.self_a, expected.self_a, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [16, 256])
+def test_a_plan_visits_each_of_two_mirrored_tiles_once(monkeypatch, rows):
+    monkeypatch.setattr(tiles, "TILE_ROWS", rows)
+    for n in [*range(1, 70), 255, 256, 257, 600, 1025, 5000]:
+        size, blocks = tiles.tile_plan(n)
+        assert blocks % 2 == 1
+        assert size <= n
+        assert size <= max(16, rows)
+        assert blocks * size >= n
+        visits = collections.Counter(
+            frozenset((i, (i + step) % blocks)) for step in range(blocks // 2 + 1) for i in range(blocks)
+        )
+        assert set(visits) == {frozenset(p) for p in itertools.combinations_with_replacement(range(blocks), 2)}
+        assert set(visits.values()) == {1}
+
+
+def grams_of(n, widths, kernel):
+    return GramSignature(kernel).many([jnp.ones((n, d), jnp.float32) for d in widths])
+
+
+@pytest.mark.parametrize(
+    ("n", "a", "b", "kernel", "moments_win"),
+    [
+        (1000, [8], [8], Linear(), True),
+        (20, [64], [64], Linear(), False),
+        (1000, [8], [8], RBF(1.0), False),
+        (1000, [8] * 4, None, Linear(), True),
+        (64, [64] * 4, None, Linear(), False),
+    ],
+)
+def test_the_plan_takes_the_cheaper_engine(monkeypatch, n, a, b, kernel, moments_win):
+    taken = []
+    for name in ("moment_products", "tile_products"):
+        monkeypatch.setattr(planner, name, lambda *args, name=name, **kwargs: taken.append(name))
+    left, right = grams_of(n, a, kernel), None if b is None else grams_of(n, b, kernel)
+    gram_products(left, right, centering="biased")
+    assert taken == ["moment_products" if moments_win else "tile_products"]
+    if kernel.dot_product:
+        assert (planner.moment_cost(n, a, b or ()) <= planner.tile_cost(n, a, b or ())) == moments_win
