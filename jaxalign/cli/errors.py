@@ -40,6 +40,8 @@ class ReportingGroup(TyperGroup):
         given = extra.get("args") or (args[0] if args else None) or sys.argv[1:]
         try:
             code = super().main(*args, standalone_mode=False, **extra) or 0
+            if code == INTERRUPTED:  # newer versions of typer return it, older ones raise
+                raise KeyboardInterrupt
         except (KeyboardInterrupt, typer.Abort):
             code = _report("interrupted", INTERRUPTED, "--json" in given)
         except Problem as problem:

@@ -87,7 +87,7 @@ def _read_json(path: str | os.PathLike[str]) -> tuple[Any, Any]:
 
 
 def _read_npz(path: str | os.PathLike[str]) -> tuple[Any, Any]:
-    with np.load(path, allow_pickle=False) as archive:
+    with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         if archive.zip.testzip() is not None:
             raise ValueError("its checksums are wrong")
         if "comparison" not in archive.files:

@@ -70,7 +70,8 @@ def _canvas(rows: int, columns: int, beside: float, below: float) -> tuple[Figur
     except ImportError:
         raise missing("matplotlib", "Comparison.plot") from None
     # Cells of few layers are larger, to hold their numbers.
-    height, width = (min(max((0.34 if n <= NUMBERED_CELLS else 0.16) * n, 1.2), 14.0) for n in (rows, columns))
+    cell = 0.34 if max(rows, columns) <= NUMBERED_CELLS else 0.16
+    height, width = (min(max(cell * n, 1.2), 14.0) for n in (rows, columns))
     # Besides names: the title above, and the color scale with its label.
     figure = Figure(figsize=(max(width + beside + 2.2, 7.5), max(height + below + 1.4, 4.4)), layout="constrained")
     return figure, figure.add_subplot()

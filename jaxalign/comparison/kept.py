@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxalign._core.typing import Array
@@ -54,7 +53,7 @@ class KeptSignatures:
                 x = layer.load(width=self.widths[layer.shape[1]])
                 kept = [np.asarray(leaf) for leaf in jax.tree.leaves(_sign(signature, x, self.job.mask))]
                 self.job.store.save(piece, kept)
-            signatures.append(jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in kept]))
+            signatures.append(jax.tree.unflatten(structure, jax.device_put(kept)))
             tick()
         count = len(self.job.a.layers)
         rows, columns = signatures[:count], signatures[count:]

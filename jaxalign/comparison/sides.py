@@ -41,7 +41,8 @@ class Layer:
     def load(self, *, width: int | None = None) -> Array:
         """The activations on the device, with zero features up to `width`.
 
-        Padding happens on the host where the array is: on the device each width is a compilation.
+        What is on the host is padded there and put on the device as it is: done by JAX, either is
+        a program to compile for each width.
         """
         missing = 0 if width is None else width - self.shape[1]
         padding = ((0, 0), (0, missing))
@@ -50,7 +51,7 @@ class Layer:
         host = np.asarray(self.array)
         if not host.dtype.isnative:
             host = host.astype(host.dtype.newbyteorder("="))
-        return jnp.asarray(np.pad(host, padding) if missing else host)
+        return jax.device_put(np.pad(host, padding) if missing else host)
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _is_collection(value: Any) -> bool:
 def _with_shape(owner: str, value: Any) -> Any:
     """The value itself when it knows its shape and dtype as NumPy does, else as an array."""
     if hasattr(value, "__array__"):
-        if isinstance(getattr(value, "dtype", None), np.dtype) and hasattr(value, "shape"):
+        if isinstance(getattr(value, "dtype", None), np.dtype) and hasattr(value, "ndim"):
             return value
         try:  # on the host, where it keeps its precision and takes no device memory
             host = np.asarray(value)

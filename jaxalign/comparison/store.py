@@ -90,7 +90,7 @@ class Store:
         if path is None or not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 if archive.zip.testzip() is not None:
                     return None
                 arrays = [archive[f"{i}"] for i in range(len(archive.files))]

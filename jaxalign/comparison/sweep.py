@@ -59,7 +59,7 @@ def sweep_in_parts(
     kept = store.load(piece, [done, *(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)])
     first = 0
     if kept is not None:
-        first, state = int(kept[0]), jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in kept[1:]])
+        first, state = int(kept[0]), jax.tree.unflatten(structure, jax.device_put(kept[1:]))
     ends = [_steps(n) * part // parts for part in range(1, parts + 1)]
     for end in ends:
         if end > first:

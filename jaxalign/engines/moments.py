@@ -35,6 +35,8 @@ from jaxalign.kernels.gram import Gram
 
 #: Rows multiplied at a time, so that a block of the layers stays near the cores.
 BLOCK_ROWS = 1024
+#: Columns of a band of a symmetric matrix: half of its entries need not be computed, narrow products are slow.
+BAND_COLUMNS = 128
 #: How many of the longest rows are kept out of the sums over all rows, and added last.
 HEAVY_ROWS = 16
 
@@ -47,32 +49,113 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
       b: layers of the other, or None to compare `a` with itself.
       centering: one of `CENTERINGS`, static.
     """
-    layers = [gram.rows for gram in [*a, *(b or ())]]
+    grams = [*a, *(b or ())]
+    layers = [gram.rows for gram in grams]
+    chex.assert_equal_shape_prefix(layers, 1)
     one, other = slice(len(a)), slice(0 if b is None else len(a), None)
-    heavy = _heaviest(layers)
-    light = jnp.ones(layers[0].shape[0], bool).at[heavy].set(False)
-    if centering == "unbiased":
-        # It may be taken about any point; about this one, heavy rows bring nothing large to cancel.
-        light = light if a[0].mask is None else light & a[0].mask
-        layers = [mask_rows(x - column_mean(x, light)[None, :], a[0].mask) for x in layers]
-    few = [take_rows(x, heavy) for x in layers]
-    across, within = _in_blocks(layers[one], None if b is None else layers[other], light)
-    if centering != "unbiased":
-        of_heavy = _moments(few[one], None if b is None else few[other])
-        across, within = jax.tree.map(jnp.add, (across, within), of_heavy)
-    widths = [x.shape[1] for x in layers]
-    cross = _mirror(across) if b is None else block_norms(across[0], widths[one], widths[other])
-    within = within or [row[:, : row.shape[0]] for row in across]
-    own = jnp.stack([block_norms(c, [c.shape[0]], [c.shape[1]])[0, 0] for c in within])
     count = a[0].count
     if centering == "unbiased":
-        hollow, sums = _hollow(layers, few, heavy, light)
-        cross = finish_cross(cross + hollow[one, other], sums[one], sums[other], count, centering)
-        own = finish_self(own + jnp.diagonal(hollow), sums, count, centering)
-    units = jnp.stack([gram.units for gram in [*a, *(b or ())]])
+        cross, own, sums = _off_diagonal(layers, len(a), b is None, a[0].mask)
+        cross = finish_cross(cross, sums[one], sums[other], count, centering)
+        own = finish_self(own, sums, count, centering)
+    else:
+        cross, own = _squared_moments(layers, len(a), b is None)
+    units = jnp.stack([gram.units for gram in grams])
     return Products(
         cross=cross, self_a=own[one], self_b=own[other], units_a=units[one], units_b=units[other], count=count
     )
+
+
+def _squared_moments(
+    layers: list[Float[Array, "n d"]], split: int, same: bool
+) -> tuple[Float[Array, "La Lb"], Float[Array, "L"]]:
+    """`‖X_aᵀX_b‖²` of all pairs, and `‖XᵀX‖²` of all layers.
+
+    Args:
+      layers: those of one side, then those of the other.
+      split: how many belong to the first side, static.
+      same: there is no other side: only pairs above the diagonal are computed, static.
+    """
+    own = jnp.stack([gram_norm(x) for x in layers])
+    widths = [x.shape[1] for x in layers]
+    if not same:
+        sides = [jnp.concatenate(side, axis=1) for side in (layers[:split], layers[split:])]
+        return block_norms(blocked_cross(*sides), widths[:split], widths[split:]), own
+    rows = [jnp.zeros(0, own.dtype)] * len(layers)
+    for index in range(len(layers) - 1):
+        rest = jnp.concatenate(layers[index + 1 :], axis=1)
+        rows[index] = block_norms(blocked_cross(layers[index], rest), widths[index : index + 1], widths[index + 1 :])[0]
+    upper = jnp.stack([jnp.pad(row, (len(layers) - row.shape[0], 0)) for row in rows])
+    return upper + upper.T + jnp.diag(own), own
+
+
+def blocked_cross(x: Float[Array, "n p"], y: Float[Array, "n q"]) -> Float[Array, "p q"]:
+    """`XᵀY`, summed over blocks of rows, which is faster on a CPU than one long product."""
+    n = x.shape[0]
+    blocks = -(-n // BLOCK_ROWS)
+    if blocks == 1:
+        return cross_matmul(x, y)
+    size = -(-n // blocks)
+
+    def add(block: Array, total: Array) -> Array:
+        start = jnp.minimum(block * size, n - size)
+        # The last block is moved up to fit; rows that the block before it had count once.
+        fresh = start + jnp.arange(size, dtype=start.dtype) >= block * size
+        rows = jnp.where(fresh[:, None], lax.dynamic_slice_in_dim(x, start, size), 0)
+        return total + cross_matmul(rows, lax.dynamic_slice_in_dim(y, start, size))
+
+    return lax.fori_loop(0, blocks, add, jnp.zeros((x.shape[1], y.shape[1]), x.dtype))
+
+
+@jax.custom_jvp
+def gram_norm(x: Float[Array, "n d"]) -> Float[Array, ""]:
+    """`‖XᵀX‖²`, from the upper triangle of `XᵀX`; its gradient `4 X XᵀX` takes one product more."""
+    return _triangle_norm(_upper_moments(x))
+
+
+@gram_norm.defjvp
+def _gram_norm_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    bands = _upper_moments(x)
+    width = bands[0].shape[0]
+    full = jnp.concatenate([jnp.pad(band, ((0, 0), (i * width, 0))) for i, band in enumerate(bands)])
+    full = jnp.triu(full) + jnp.triu(full, 1).T
+    return _triangle_norm(bands), 4 * jnp.sum(matmul(x, full) * dx)
+
+
+def _upper_moments(x: Float[Array, "n d"]) -> list[Float[Array, "c e"]]:
+    """Bands of `XᵀX`: some columns of `X` against themselves and all later ones."""
+    return [blocked_cross(x[:, i : i + BAND_COLUMNS], x[:, i:]) for i in range(0, x.shape[1], BAND_COLUMNS)]
+
+
+def _triangle_norm(bands: list[Float[Array, "c e"]]) -> Float[Array, ""]:
+    """Squared norm of the symmetric matrix with these bands: what is right of the diagonal block counts twice."""
+    total = jnp.zeros((), bands[0].dtype)
+    for band in bands:
+        height, width = band.shape
+        norms = block_norms(band, [height], [height, width - height] if width > height else [height])[0]
+        total = total + norms[0] + 2 * jnp.sum(norms[1:])
+    return total
+
+
+def _off_diagonal(
+    layers: list[Float[Array, "n d"]], split: int, same: bool, mask: Bool[Array, "n"] | None
+) -> tuple[Float[Array, "La Lb"], Float[Array, "L"], Float[Array, "L n"]]:
+    """`Σ K_a K_b` and `Σ K²` off the diagonal, and row sums off the diagonal.
+
+    Rows that are far longer than the others are left out of the moments and compared with
+    all rows one by one: on the diagonal their entries would be large, and their digits lost
+    when it is taken off. The mean is that of the other rows; U-centering allows any.
+    """
+    heavy = _heaviest(layers)
+    light = jnp.ones(layers[0].shape[0], bool).at[heavy].set(False)
+    if mask is not None:
+        light = light & mask
+    layers = [mask_rows(x - column_mean(x, light)[None, :], mask) for x in layers]
+    cross, own = _squared_moments([mask_rows(x, light) for x in layers], split, same)
+    few = [take_rows(x, heavy) for x in layers]
+    hollow, sums = _hollow(layers, few, heavy, light)
+    return cross + hollow[:split, 0 if same else split :], own + jnp.diagonal(hollow), sums
 
 
 def _hollow(
@@ -103,43 +186,6 @@ def _heaviest(layers: list[Float[Array, "n d"]]) -> Int[Array, "h"]:
     return lax.top_k(most, min(HEAVY_ROWS, lengths.shape[1]))[1]
 
 
-def _moments(
-    a: list[Float[Array, "n d"]], b: list[Float[Array, "n d"]] | None
-) -> tuple[list[Float[Array, "p q"]], list[Float[Array, "d d"]]]:
-    """Second moments across layers and within each.
-
-    Between two sides, the moments across are one `(ΣD_a, ΣD_b)` matrix and those within
-    come separately. Of one side with itself only the upper triangle is formed: row `l` holds
-    layer `l` against `l, l + 1, ...`, and its first columns are those within.
-    """
-    if b is None:
-        return [cross_matmul(x, jnp.concatenate(a[i:], axis=1)) for i, x in enumerate(a)], []
-    across = cross_matmul(jnp.concatenate(a, axis=1), jnp.concatenate(b, axis=1))
-    return [across], [cross_matmul(x, x) for x in [*a, *b]]
-
-
-def _in_blocks(
-    a: list[Float[Array, "n d"]], b: list[Float[Array, "n d"]] | None, light: Bool[Array, "n"]
-) -> tuple[list[Float[Array, "p q"]], list[Float[Array, "d d"]]]:
-    """`_moments` of the light rows, summed over blocks of rows."""
-    n = a[0].shape[0]
-    if n <= BLOCK_ROWS:
-        return _moments(*jax.tree.map(lambda x: jnp.where(light[:, None], x, 0), (a, b)))
-    blocks = -(-n // BLOCK_ROWS)
-    size = -(-n // blocks)
-
-    def add(block: Array, sums: tuple[list[Array], list[Array]]) -> tuple[list[Array], list[Array]]:
-        start = jnp.minimum(block * size, n - size)
-        # The last block is moved up to fit; rows that the block before it had count once.
-        fresh = start + jnp.arange(size, dtype=start.dtype) >= block * size
-        counted = (fresh & lax.dynamic_slice_in_dim(light, start, size))[:, None]
-        rows = jax.tree.map(lambda x: jnp.where(counted, lax.dynamic_slice_in_dim(x, start, size), 0), (a, b))
-        return jax.tree.map(jnp.add, sums, _moments(*rows))
-
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(_moments, a, b))
-    return lax.fori_loop(0, blocks, add, zeros)
-
-
 def block_norms(matrix: Float[Array, "p q"], rows: list[int], columns: list[int]) -> Float[Array, "La Lb"]:
     """Squared Frobenius norm of every block of a matrix cut into blocks of these sizes.
 
@@ -152,14 +198,6 @@ def block_norms(matrix: Float[Array, "p q"], rows: list[int], columns: list[int]
         return jnp.asarray(owner[None, :] == np.arange(len(sizes))[:, None], matrix.dtype)
 
     return matmul(members(rows), contract(matrix * matrix, members(columns), (1, 1)))
-
-
-def _mirror(across: list[Float[Array, "p q"]]) -> Float[Array, "L L"]:
-    """Squared block norms as a symmetric matrix, from its upper triangle of blocks."""
-    widths = [row.shape[0] for row in across]
-    upper = [block_norms(row, [row.shape[0]], widths[i:])[0] for i, row in enumerate(across)]
-    upper = jnp.stack([jnp.pad(row, (len(widths) - row.shape[0], 0)) for row in upper])
-    return upper + jnp.triu(upper, 1).T
 
 
 def center_products(raw: Array, diagonals: Array, totals: Array, count: Scalar, centering: str) -> Array:

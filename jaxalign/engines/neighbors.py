@@ -44,7 +44,7 @@ def nearest_neighbors(
     rows, bonus = _scoring_form(lax.stop_gradient(mask_rows(widen(x), mask)), metric, mask)
     n = rows.shape[0]
     group = GROUP if k * GROUP * 4 <= n else 1
-    tile = min(COLUMN_TILE, -(-n // group) * group)
+    tile = min(max(COLUMN_TILE, k * group), -(-n // group) * group)
     tiles = -(-n // tile)
     # Padded once, here: padding inside the loop would copy every block of scores.
     padding = tiles * tile - n

@@ -137,6 +137,7 @@ def test_quiet_prints_nothing_but_json(cli, files, tmp_path):
     [
         (["-m", "ckaa"], "did you mean 'cka'"),
         (["-m", "mutual_knn:k=40"], "k must be smaller than the number of rows (40)"),
+        (["-m", "mutual_knn:k=0"], "k must be at least 1, got 0"),
         (["-m", "cka", "-m", "cka"], "measures must differ"),
         (["--quiet"], "--quiet without --out or --json"),
         (["--fresh"], "only with --out"),

@@ -52,7 +52,7 @@ WRONG = {
     "cka:kernel=rbf,qqq=1": "cka has no setting 'qqq'. Settings: kernel, estimator, bandwidth",
     "cka:k=10": "cka has no setting 'k'",
     "cka:kernel_y=rbf": "cka has no setting 'kernel_y'",
-    "cka:estimator=unbised": "cka: estimator must be one of 'biased', 'unbiased', got 'unbised'; did you mean 'unbiased'?",
+    "cka:estimator=unbised": "estimator must be one of 'biased', 'unbiased', got 'unbised'; did you mean 'unbiased'?",
     "cka:kernel=rbff": "unknown kernel 'rbff'; did you mean 'rbf'? Known: linear,",
     "cka:bandwidth=3": "'bandwidth' is a setting of the kernel rbf or laplacian: add kernel=rbf",
     "cka:kernel=rbf,bandwidth=meidan": "RBF: bandwidth must be one of 'median', 'kornblith', 'mean', got 'meidan'",
@@ -62,7 +62,6 @@ WRONG = {
     "cka:kernel=distance,exponent=3": "Distance: exponent must be in (0, 2]",
     "cka:kernel=polynomial,degree=2.5": "degree must be an integer, got '2.5'",
     "mutual_knn:k=ten": "k must be an integer, got 'ten'",
-    "mutual_knn:k=0": "k must be at least 1, got 0",
     "mutual_knn:metric=l2": "metric must be one of 'cosine', 'euclidean', got 'l2'",
     "mutual_knn:kernel=rbf": "mutual_knn has no setting 'kernel'. Settings: k, metric",
 }

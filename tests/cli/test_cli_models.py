@@ -98,7 +98,7 @@ def test_what_is_known_of_the_ids(tmp_path):
         ("missing.npz", None, "no such file"),
         ("text.txt", b"x", "the suffix '.txt' is not one of"),
         ("damaged.npz", b"PK not really", "damaged"),
-        ("empty.npy", b"", "damaged"),
+        ("empty.npy", b"", "empty"),
     ],
 )
 def test_files_that_cannot_be_read_are_named(tmp_path, name, content, message):

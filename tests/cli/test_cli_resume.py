@@ -96,7 +96,7 @@ def test_fresh_begins_anew(cli, command, saved, tmp_path):
 
 
 def test_partial_results_of_another_comparison_are_refused(cli, command, saved, tmp_path):
-    names, stop = saved
+    _, stop = saved
     stop[0] = 2
     assert cli(*command, "--out", tmp_path / "out").code == 130
     stop[0] = None
@@ -150,7 +150,7 @@ def test_a_process_that_ends_in_the_middle(cli, command, saved, tmp_path, sent):
     process = start(command, out)
     wait_for_pieces(process, out, 2)
     process.send_signal(sent)
-    printed, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == (130 if sent == signal.SIGINT else -signal.SIGKILL)
     assert "Traceback" not in errors
     assert ("the same command goes on from there" in errors) == (sent == signal.SIGINT)

@@ -1,0 +1,105 @@
+"""A masked input is the subset of its rows: same score, no gradient on padding."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxalign.alignment import cka, hsic, kernel_alignment, mutual_knn
+from jaxalign.kernels import RBF, Cosine, Distance, Laplacian, Linear, MeanDistance, Polynomial
+
+SCORES = {
+    "kernel_alignment": kernel_alignment,
+    "kernel_alignment rbf": partial(kernel_alignment, kernel=RBF(2.0)),
+    "hsic": hsic,
+    "hsic nm1": partial(hsic, kernel=RBF(2.0), scaling="nm1"),
+    "hsic unbiased": partial(hsic, kernel=Distance(), estimator="unbiased"),
+    "mutual_knn": partial(mutual_knn, k=3),
+    "mutual_knn euclidean": partial(mutual_knn, k=3, metric="euclidean"),
+    **{
+        f"cka {kernel.definition} {estimator}": partial(cka, kernel=kernel, estimator=estimator)
+        for kernel in (
+            Linear(),
+            Cosine(),
+            RBF(),
+            RBF("kornblith"),
+            RBF(MeanDistance()),
+            Laplacian(2.0),
+            Distance(),
+            Polynomial(2),
+        )
+        for estimator in ("biased", "unbiased")
+    },
+}
+G = np.random.default_rng(0)
+X, Y = G.standard_normal((24, 5)).astype(np.float32), G.standard_normal((24, 7)).astype(np.float32)
+MASK = G.random(24) < 0.6
+FAST = {"xla_backend_optimization_level": 0}
+
+
+@partial(jax.jit, compiler_options=FAST)
+def masked(x, y, mask):
+    return {name: score(x, y, mask=mask) for name, score in SCORES.items()}
+
+
+@partial(jax.jit, compiler_options=FAST)
+def plain(x, y):
+    return {name: score(x, y) for name, score in SCORES.items()}
+
+
+@pytest.fixture(scope="module")
+def subset():
+    return plain(X[MASK], Y[MASK])
+
+
+@pytest.mark.parametrize("padding", [np.nan, np.inf, 1e30])
+def test_masked_is_subset(subset, padding):
+    x, y = (np.where(MASK[:, None], v, np.float32(padding)) for v in (X, Y))
+    for name, value in masked(x, y, MASK).items():
+        np.testing.assert_allclose(value, subset[name], rtol=2e-6, atol=2e-6, err_msg=name)
+
+
+def test_other_padding_rows_under_the_same_program(subset):
+    """The mask is a traced value: rows in another place, and rows that all count."""
+    order = np.random.default_rng(1).permutation(24)
+    found = masked(X[order], Y[order], MASK[order])
+    for name in SCORES:
+        np.testing.assert_allclose(found[name], subset[name], rtol=2e-6, atol=2e-6, err_msg=name)
+    everything, expected = masked(X[MASK], Y[MASK], np.ones(MASK.sum(), bool)), subset
+    for name in SCORES:
+        np.testing.assert_allclose(everything[name], expected[name], rtol=2e-6, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_too_few_rows_left(left):
+    for name, value in masked(X, Y, np.arange(24) < left).items():
+        if "unbiased" in name or "knn" in name or (left == 0 and name.startswith("hsic")):
+            assert np.isnan(value), name
+        if left <= 1 and name.startswith("cka"):
+            assert np.isnan(value), name
+    assert not np.isnan(masked(X, Y, np.arange(24) < 4)["mutual_knn"])
+
+
+def test_no_gradient_on_padding():
+    x = np.where(MASK[:, None], X, np.nan)
+    names = [name for name in SCORES if name in ("hsic nm1", "kernel_alignment rbf") or "unbiased" in name]
+
+    def total(x, y, mask):
+        return sum(SCORES[name](x, y, mask=mask) for name in names)
+
+    gradient = jax.jit(jax.grad(total), compiler_options=FAST)(x, Y, MASK)
+    gradient = np.asarray(gradient)
+    assert np.all(gradient[~MASK] == 0)
+    assert np.isfinite(gradient).all()
+    assert np.all(np.any(gradient[MASK] != 0, axis=1))
+
+
+def test_masks_map(subset):
+    masks = jnp.stack([jnp.asarray(MASK), jnp.ones(24, bool)])
+    found = jax.vmap(lambda mask: cka(X, Y, kernel=RBF(), estimator="unbiased", mask=mask))(masks)
+    np.testing.assert_allclose(found[0], subset["cka rbf(median) unbiased"], atol=2e-6)
+    np.testing.assert_allclose(found[1], cka(X, Y, kernel=RBF(), estimator="unbiased"), atol=2e-6)
