@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import jax
 
 from jaxalign._core.checks import as_array, check_mask, check_matrix, check_pair
+from jaxalign._core.numerics import accum_dtype
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.kernel import KernelScore, alignment_score, cka_score, gram_signature, hsic_score
 from jaxalign.alignment.neighbors import OverlapScore
@@ -157,6 +158,8 @@ class Measure:
 
 @jax.jit
 def _matrix(measure: Measure, a: list[Array], b: list[Array] | None, mask: Array | None) -> Float[Array, "La Lb"]:
+    dtype = accum_dtype(*a, *(b or ()))
+    a, b = jax.tree.map(lambda x: x.astype(dtype), (a, b))
     signatures_a = measure.signature.many(a, mask)
     if b is None and measure.signature_y is None:
         return measure.score.matrix(signatures_a)
@@ -172,10 +175,10 @@ def _kernel_measure(name: str, score: KernelScore, kernel: Kernel, kernel_y: Ker
     centered, normalized = score.centering != "none", score.scaling == "cosine"
     if all(k.translation_centered if centered else k.translation_invariant for k in kernels):
         invariances.add("translation")
-    if all(k.homogeneous for k in kernels) and normalized:
+    if all(k.homogeneous if normalized else k.scale_free for k in kernels):
         invariances.add("scaling")
     if all(k.row_scale_free for k in kernels):
-        invariances |= {"scaling", "row_scaling"}
+        invariances.add("row_scaling")
     return Measure(
         signature=signatures[0],
         score=score,

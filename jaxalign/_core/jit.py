@@ -31,22 +31,19 @@ def jit(*, static: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[
         parameters = inspect.signature(fn).parameters.values()
         positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         arrays = {*positional, "mask"} - set(static)
+        optional = {p.name for p in parameters if p.default is None}
+
+        def taken(argument: str, value: Any) -> Any:
+            left = argument not in arrays or (value is None and argument in optional)
+            return value if left else as_array(name, argument, value)
+
         compiled = jax.jit(fn, static_argnames=static)
 
         @functools.wraps(fn)
         def call(*args: Any, **kwargs: Any) -> Any:
-            args = (
-                tuple(
-                    as_array(name, argument, value) if argument in arrays and value is not None else value
-                    for argument, value in zip(positional, args, strict=False)
-                )
-                + args[len(positional) :]
-            )
-            kwargs = {
-                argument: as_array(name, argument, value) if argument in arrays and value is not None else value
-                for argument, value in kwargs.items()
-            }
-            return compiled(*args, **kwargs)
+            rest = args[len(positional) :]
+            args = tuple(taken(argument, value) for argument, value in zip(positional, args, strict=False))
+            return compiled(*args, *rest, **{argument: taken(argument, value) for argument, value in kwargs.items()})
 
         return cast(Callable[P, R], call)
 

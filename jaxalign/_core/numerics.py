@@ -89,9 +89,9 @@ def center_columns(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None)
     """Rows minus their mean, in the accumulation dtype; padded rows become 0.
 
     A mean is rounded at the size of the offset. What that leaves is the same in every row and
-    is taken off again, as the mean of the centered rows.
+    is taken off again, as the mean of the centered rows; all gradient flows through that.
     """
-    centered = mask_rows(widen(x) - column_mean(x, mask)[None, :], mask)
+    centered = mask_rows(widen(x) - lax.stop_gradient(column_mean(x, mask))[None, :], mask)
     left = jnp.sum(centered, axis=0) / jnp.maximum(row_count(x, mask), 1)
     return mask_rows(centered - left[None, :], mask)
 

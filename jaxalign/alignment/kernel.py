@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxalign._core.checks import check_choice, check_pair
 from jaxalign._core.jit import jit
+from jaxalign._core.numerics import accum_dtype
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.engines.planner import gram_products
 from jaxalign.kernels.base import Kernel
@@ -45,8 +46,9 @@ class KernelScore:
         if self.scaling == "cosine":
             return products.cosine()
         n = products.count
-        divisor = {"n2": n * n, "nm1": (n - 1) * (n - 1), "u": n * (n - 3)}[self.scaling]
-        return jnp.where(divisor > 0, products.inner() / jnp.where(divisor > 0, divisor, 1), jnp.nan)
+        divisor = {"n2": n * n, "nm1": jnp.maximum(n - 1, 0) ** 2, "u": n * (n - 3)}[self.scaling]
+        defined = (divisor > 0) & (n > 0)
+        return jnp.where(defined, products.inner() / jnp.where(defined, divisor, 1), jnp.nan)
 
 
 def cka_score(estimator: str) -> KernelScore:
@@ -82,9 +84,10 @@ def _pair_score(
     function: str, score: KernelScore, x: Array, y: Array, kernel: Kernel, kernel_y: Kernel | None, mask: Array | None
 ) -> Scalar:
     check_pair(function, x, y, mask)
+    dtype = accum_dtype(x, y)
     signature_x = gram_signature(function, score, kernel)
     signature_y = gram_signature(function, score, kernel if kernel_y is None else kernel_y)
-    return score(signature_x(x, mask), signature_y(y, mask))
+    return score(signature_x(x.astype(dtype), mask), signature_y(y.astype(dtype), mask))
 
 
 @jit()

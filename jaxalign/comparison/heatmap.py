@@ -67,13 +67,17 @@ def _canvas(rows: int, columns: int, beside: float, below: float) -> tuple[Figur
     """A figure for so many cells, with so many inches of names beside and below them."""
     try:
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError:
         raise missing("matplotlib", "Comparison.plot") from None
     # Cells of few layers are larger, to hold their numbers.
     cell = 0.34 if max(rows, columns) <= NUMBERED_CELLS else 0.16
     height, width = (min(max(cell * n, 1.2), 14.0) for n in (rows, columns))
     # Besides names: the title above, and the color scale with its label.
-    figure = Figure(figsize=(max(width + beside + 2.2, 7.5), max(height + below + 1.4, 4.4)), layout="constrained")
+    width, height = max(width + beside + 2.2, 7.5), max(height + below + 1.5, 4.4)
+    x, y = 0.1 / width, 0.1 / height  # the layout misjudges names outside of names by some pixels
+    layout = ConstrainedLayoutEngine(rect=(x, y, 1 - 2 * x, 1 - 2 * y))
+    figure = Figure(figsize=(width, height), layout=layout)
     return figure, figure.add_subplot()
 
 

@@ -51,4 +51,5 @@ def _bar() -> Progress | None:
     except ImportError:
         return None
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=console.is_terminal)  # in a log its last state stays

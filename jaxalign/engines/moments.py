@@ -11,7 +11,8 @@ unbiased ones the products of squared row lengths besides. There are two forms:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import chex
 import jax
@@ -36,7 +37,7 @@ from jaxalign.kernels.gram import Gram
 #: Rows multiplied at a time, so that a block of the layers stays near the cores.
 BLOCK_ROWS = 1024
 #: Columns of a band of a symmetric matrix: half of its entries need not be computed, narrow products are slow.
-BAND_COLUMNS = 128
+BAND_COLUMNS = 256
 #: How many of the longest rows are kept out of the sums over all rows, and added last.
 HEAVY_ROWS = 16
 
@@ -54,12 +55,13 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
     chex.assert_equal_shape_prefix(layers, 1)
     one, other = slice(len(a)), slice(0 if b is None else len(a), None)
     count = a[0].count
+    heavy = _heaviest(layers)
     if centering == "unbiased":
-        cross, own, sums = _off_diagonal(layers, len(a), b is None, a[0].mask)
+        cross, own, sums = _off_diagonal(layers, len(a), b is None, a[0].mask, heavy)
         cross = finish_cross(cross, sums[one], sums[other], count, centering)
         own = finish_self(own, sums, count, centering)
     else:
-        cross, own = _squared_moments(layers, len(a), b is None)
+        cross, own = _squared_moments(layers, len(a), b is None, heavy)
     units = jnp.stack([gram.units for gram in grams])
     return Products(
         cross=cross, self_a=own[one], self_b=own[other], units_a=units[one], units_b=units[other], count=count
@@ -67,7 +69,7 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
 
 
 def _squared_moments(
-    layers: list[Float[Array, "n d"]], split: int, same: bool
+    layers: list[Float[Array, "n d"]], split: int, same: bool, heavy: Int[Array, "h"] | None
 ) -> tuple[Float[Array, "La Lb"], Float[Array, "L"]]:
     """`‖X_aᵀX_b‖²` of all pairs, and `‖XᵀX‖²` of all layers.
 
@@ -75,57 +77,86 @@ def _squared_moments(
       layers: those of one side, then those of the other.
       split: how many belong to the first side, static.
       same: there is no other side: only pairs above the diagonal are computed, static.
+      heavy: rows to add last, if any.
     """
-    own = jnp.stack([gram_norm(x) for x in layers])
+    own = jnp.stack([gram_norm(x, heavy) for x in layers])
     widths = [x.shape[1] for x in layers]
     if not same:
         sides = [jnp.concatenate(side, axis=1) for side in (layers[:split], layers[split:])]
-        return block_norms(blocked_cross(*sides), widths[:split], widths[split:]), own
+        return block_norms(cross_moments(*sides, heavy), widths[:split], widths[split:]), own
     rows = [jnp.zeros(0, own.dtype)] * len(layers)
-    for index in range(len(layers) - 1):
-        rest = jnp.concatenate(layers[index + 1 :], axis=1)
-        rows[index] = block_norms(blocked_cross(layers[index], rest), widths[index : index + 1], widths[index + 1 :])[0]
+    for i in range(len(layers) - 1):
+        rest = jnp.concatenate(layers[i + 1 :], axis=1)
+        rows[i] = block_norms(cross_moments(layers[i], rest, heavy), widths[i : i + 1], widths[i + 1 :])[0]
     upper = jnp.stack([jnp.pad(row, (len(layers) - row.shape[0], 0)) for row in rows])
     return upper + upper.T + jnp.diag(own), own
 
 
-def blocked_cross(x: Float[Array, "n p"], y: Float[Array, "n q"]) -> Float[Array, "p q"]:
-    """`XᵀY`, summed over blocks of rows, which is faster on a CPU than one long product."""
-    n = x.shape[0]
-    blocks = -(-n // BLOCK_ROWS)
-    if blocks == 1:
-        return cross_matmul(x, y)
-    size = -(-n // blocks)
+@jax.custom_jvp
+def cross_moments(x: Float[Array, "n p"], y: Float[Array, "n q"], heavy: Int[Array, "h"] | None) -> Float[Array, "p q"]:
+    """`XᵀY`, whose derivative does not care in which order rows are added."""
+    return _over_blocks(lambda block: cross_matmul(*block), (x, y), heavy)
 
-    def add(block: Array, total: Array) -> Array:
-        start = jnp.minimum(block * size, n - size)
-        # The last block is moved up to fit; rows that the block before it had count once.
-        fresh = start + jnp.arange(size, dtype=start.dtype) >= block * size
-        rows = jnp.where(fresh[:, None], lax.dynamic_slice_in_dim(x, start, size), 0)
-        return total + cross_matmul(rows, lax.dynamic_slice_in_dim(y, start, size))
 
-    return lax.fori_loop(0, blocks, add, jnp.zeros((x.shape[1], y.shape[1]), x.dtype))
+@cross_moments.defjvp
+def _cross_moments_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    (x, y, heavy), (dx, dy, _) = primals, tangents
+    return cross_moments(x, y, heavy), cross_matmul(dx, y) + cross_matmul(x, dy)
 
 
 @jax.custom_jvp
-def gram_norm(x: Float[Array, "n d"]) -> Float[Array, ""]:
+def gram_norm(x: Float[Array, "n d"], heavy: Int[Array, "h"] | None) -> Float[Array, ""]:
     """`‖XᵀX‖²`, from the upper triangle of `XᵀX`; its gradient `4 X XᵀX` takes one product more."""
-    return _triangle_norm(_upper_moments(x))
+    return _triangle_norm(_upper_moments(x, heavy))
 
 
 @gram_norm.defjvp
-def _gram_norm_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    (x,), (dx,) = primals, tangents
-    bands = _upper_moments(x)
-    width = bands[0].shape[0]
-    full = jnp.concatenate([jnp.pad(band, ((0, 0), (i * width, 0))) for i, band in enumerate(bands)])
+def _gram_norm_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    (x, heavy), (dx, _) = primals, tangents
+    bands = _upper_moments(x, heavy)
+    width = x.shape[1]
+    full = jnp.concatenate([jnp.pad(band, ((0, 0), (width - band.shape[1], 0))) for band in bands])
     full = jnp.triu(full) + jnp.triu(full, 1).T
     return _triangle_norm(bands), 4 * jnp.sum(matmul(x, full) * dx)
 
 
-def _upper_moments(x: Float[Array, "n d"]) -> list[Float[Array, "c e"]]:
+def _upper_moments(x: Float[Array, "n d"], heavy: Int[Array, "h"] | None) -> list[Float[Array, "c e"]]:
     """Bands of `XᵀX`: some columns of `X` against themselves and all later ones."""
-    return [blocked_cross(x[:, i : i + BAND_COLUMNS], x[:, i:]) for i in range(0, x.shape[1], BAND_COLUMNS)]
+    starts = range(0, x.shape[1], BAND_COLUMNS)
+    return _over_blocks(lambda x: [cross_matmul(x[:, i : i + BAND_COLUMNS], x[:, i:]) for i in starts], x, heavy)
+
+
+def _over_blocks(products: Callable[[Any], Any], rows: Any, heavy: Int[Array, "h"] | None) -> Any:
+    """The sum of `products` over blocks of rows, which on a CPU is faster than one long product.
+
+    Args:
+      products: from arrays of some rows to a pytree of sums over them, 0 for rows of zeros.
+      rows: a pytree of arrays with `n` rows.
+      heavy: rows to add last, so that the others keep their digits.
+    """
+    n = jax.tree.leaves(rows)[0].shape[0]
+    light = jnp.ones(n, bool)
+    if heavy is not None:
+        light = light.at[heavy].set(False)
+    blocks = -(-n // BLOCK_ROWS)
+    size = -(-n // blocks)
+
+    def add(block: Array, total: Any) -> Any:
+        start = jnp.minimum(block * size, n - size)
+        # The last block is moved up to fit; rows that the block before it had count once.
+        fresh = start + jnp.arange(size, dtype=start.dtype) >= block * size
+        counted = fresh & lax.dynamic_slice_in_dim(light, start, size)
+        some = jax.tree.map(lambda x: mask_rows(lax.dynamic_slice_in_dim(x, start, size), counted), rows)
+        return jax.tree.map(jnp.add, total, products(some))
+
+    if blocks == 1:
+        total = products(jax.tree.map(lambda x: mask_rows(x, None if heavy is None else light), rows))
+    else:
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(products, rows))
+        total = lax.fori_loop(0, blocks, add, zeros)
+    if heavy is None:
+        return total
+    return jax.tree.map(jnp.add, total, products(jax.tree.map(lambda x: take_rows(x, heavy), rows)))
 
 
 def _triangle_norm(bands: list[Float[Array, "c e"]]) -> Float[Array, ""]:
@@ -139,20 +170,19 @@ def _triangle_norm(bands: list[Float[Array, "c e"]]) -> Float[Array, ""]:
 
 
 def _off_diagonal(
-    layers: list[Float[Array, "n d"]], split: int, same: bool, mask: Bool[Array, "n"] | None
+    layers: list[Float[Array, "n d"]], split: int, same: bool, mask: Bool[Array, "n"] | None, heavy: Int[Array, "h"]
 ) -> tuple[Float[Array, "La Lb"], Float[Array, "L"], Float[Array, "L n"]]:
     """`Σ K_a K_b` and `Σ K²` off the diagonal, and row sums off the diagonal.
 
-    Rows that are far longer than the others are left out of the moments and compared with
-    all rows one by one: on the diagonal their entries would be large, and their digits lost
-    when it is taken off. The mean is that of the other rows; U-centering allows any.
+    Heavy rows are left out of the moments and compared with all rows one by one: on the
+    diagonal their entries would be large, and digits of others lost when it is taken off. The
+    mean is that of the other rows; U-centering allows any.
     """
-    heavy = _heaviest(layers)
     light = jnp.ones(layers[0].shape[0], bool).at[heavy].set(False)
     if mask is not None:
         light = light & mask
     layers = [mask_rows(x - column_mean(x, light)[None, :], mask) for x in layers]
-    cross, own = _squared_moments([mask_rows(x, light) for x in layers], split, same)
+    cross, own = _squared_moments([mask_rows(x, light) for x in layers], split, same, None)
     few = [take_rows(x, heavy) for x in layers]
     hollow, sums = _hollow(layers, few, heavy, light)
     return cross + hollow[:split, 0 if same else split :], own + jnp.diagonal(hollow), sums

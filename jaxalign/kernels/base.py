@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import jax
 
@@ -29,6 +29,8 @@ class Kernel(ABC):
     translation_centered: ClassVar[bool] = False
     #: `k(c x, c y)` is `k(x, y)` times a constant that depends on `c` alone.
     homogeneous: ClassVar[bool] = False
+    #: That constant is 1.
+    scale_free: ClassVar[bool] = False
     #: `k` does not change when rows are multiplied by positive numbers, each by its own.
     row_scale_free: ClassVar[bool] = False
     #: `evaluate` is the inner product of prepared rows: moments can replace the matrix.
@@ -107,7 +109,15 @@ class _Pair(Kernel):
     def translation_centered(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.translation_invariant
 
-    def fit(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Self:
+    @property
+    def scale_free(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.left.scale_free and self.right.scale_free
+
+    @property
+    def homogeneous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.scale_free
+
+    def fit(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> _Pair:
         return type(self)(self.left.fit(x, mask), self.right.fit(x, mask))
 
     def _both(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> list[Float[Array, "n m"]]:

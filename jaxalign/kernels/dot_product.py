@@ -52,6 +52,7 @@ class Cosine(Linear):
     """
 
     translation_centered: ClassVar[bool] = False
+    scale_free: ClassVar[bool] = True
     row_scale_free: ClassVar[bool] = True
 
     @property

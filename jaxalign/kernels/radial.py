@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,10 +31,15 @@ class _Radial(Kernel):
             object.__setattr__(self, "bandwidth", as_bandwidth(name, self.bandwidth))
         elif isinstance(self.bandwidth, (bool, int, float)):
             check_positive(name, "bandwidth", self.bandwidth)
+            object.__setattr__(self, "bandwidth", float(self.bandwidth))  # an int would be another compilation
+
+    @property
+    def scale_free(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return isinstance(self.bandwidth, BandwidthRule)
 
     @property
     def homogeneous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return isinstance(self.bandwidth, BandwidthRule)
+        return self.scale_free
 
     @property
     def definition(self) -> str:
@@ -43,7 +48,7 @@ class _Radial(Kernel):
             f"{type(self).__name__.lower()}({rule.definition if isinstance(rule, BandwidthRule) else f'sigma={rule}'})"
         )
 
-    def fit(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Self:
+    def fit(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> _Radial:
         """The same kernel with its bandwidth a number; no gradient flows through the rule."""
         if not isinstance(self.bandwidth, BandwidthRule):
             return self

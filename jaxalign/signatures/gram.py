@@ -51,23 +51,24 @@ class GramSignature:
 
     def many(self, layers: Sequence[Float[Array, "n d"]], mask: Bool[Array, "n"] | None = None) -> list[Gram]:
         """The signatures of several representations of the same examples."""
-        rows = [self._rows(x, mask) for x in layers]
-        one = jnp.ones((), rows[0].dtype)
-        # An inner product is brought near 1 through the rows, another kernel through a gain.
-        scales = [binary_scale(x) if self.kernel.dot_product else one for x in rows]
-        rows = [x * scale for x, scale in zip(rows, scales, strict=True)]
+        rows, scales = zip(*(self._rows(x, mask) for x in layers), strict=True)
         settled = map_layers(lambda x: self._settle(x, mask), rows)
         return [
             Gram(x, kernel, mask, shift=shift, gain=gain, units=1 / (gain * scale * scale))
             for x, scale, (kernel, shift, gain) in zip(rows, scales, settled, strict=True)
         ]
 
-    def _rows(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Array, "n d"]:
-        """Rows as the kernel wants them, centered where the score does not notice."""
+    def _rows(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> tuple[Float[Array, "n d"], Scalar]:
+        """Rows as the kernel wants them, centered where the score does not notice, and how they were scaled.
+
+        An inner product is brought near 1 through the rows, another kernel through a gain.
+        """
         rows = self.kernel.features(mask_rows(widen(x), mask))
+        scale = binary_scale(rows) if self.kernel.dot_product else jnp.ones((), rows.dtype)
+        rows = rows * scale
         if self.kernel.translation_invariant or (self.centered and self.kernel.dot_product):
             rows = center_columns(rows, mask)
-        return rows
+        return rows, scale
 
     def _settle(
         self, rows: Float[Array, "n d"], mask: Bool[Array, "n"] | None

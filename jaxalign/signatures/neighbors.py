@@ -9,7 +9,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from jaxalign._core.checks import check_choice, check_neighbors
+from jaxalign._core.checks import check_choice, check_integer, check_neighbors
 from jaxalign._core.numerics import mask_rows, take_rows
 from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.engines.neighbors import METRICS, nearest_neighbors
@@ -61,6 +61,7 @@ class NeighborSignature:
     compact: ClassVar[bool] = True
 
     def __post_init__(self):
+        check_integer("neighbors", "k", self.k, minimum=1)
         check_choice("neighbors", "metric", self.metric, METRICS)
 
     @property

@@ -1,0 +1,146 @@
+"""Derivatives: right against finite differences, through blocks as through one, and finite wherever they are taken."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from jaxalign.alignment import cka, hsic, kernel_alignment, mutual_knn
+from jaxalign.engines import moments, tiles
+from jaxalign.kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
+from jaxalign.signatures import GramSignature
+
+KERNELS = [Linear(), Cosine(), RBF(2.0), Laplacian(2.0), Distance(), Distance(1.5), Polynomial(2)]
+FAST = {"xla_backend_optimization_level": 0}
+
+
+def rows(n, d, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, d))
+
+
+def total(x, y):
+    """Of many scores at once, each with a weight of its own, so that no two errors cancel."""
+    value = 0.3 * kernel_alignment(x, y) + 0.7 * hsic(x, y, scaling="nm1")
+    for i, kernel in enumerate(KERNELS):
+        for estimator in ("biased", "unbiased"):
+            value = value + (1 + i / 7) * cka(x, y, kernel=kernel, estimator=estimator)
+    return value
+
+
+@pytest.mark.usefixtures("float64")
+def test_gradients_equal_finite_differences():
+    x, y = rows(8, 3), rows(8, 4, 1)
+    compiled = jax.jit(lambda x, y: (total(x, y), *jax.grad(total, argnums=(0, 1))(x, y)), compiler_options=FAST)
+    _, *gradients = compiled(x, y)
+    g = np.random.default_rng(2)
+    for _ in range(3):
+        u, v, step = g.standard_normal(x.shape), g.standard_normal(y.shape), 1e-6
+        slope = (compiled(x + step * u, y + step * v)[0] - compiled(x - step * u, y - step * v)[0]) / (2 * step)
+        np.testing.assert_allclose(np.sum(u * gradients[0]) + np.sum(v * gradients[1]), slope, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("kernel", [RBF, Laplacian])
+def test_gradients_with_respect_to_the_bandwidth(kernel):
+    x, y = jnp.asarray(rows(8, 3)), jnp.asarray(rows(8, 4, 1))
+
+    def score(sigma):
+        return cka(x, y, kernel=kernel(sigma), estimator="unbiased")
+
+    check_grads(score, (jnp.asarray(1.7),), order=1, modes=["rev"], rtol=1e-5)
+    assert abs(float(jax.grad(score)(1.7))) > 1e-3
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("rows_of_tile", [16, 32, 48])
+def test_gradients_through_many_tiles_are_those_through_one(monkeypatch, rows_of_tile):
+    """70 rows in 5 blocks of 16 and 3 of 32: the last ones are short, empty or moved up."""
+    x, y = jnp.asarray(rows(70, 3)), jnp.asarray(rows(70, 4, 1))
+
+    def score(x, y):
+        pair = GramSignature(RBF(2.0))(x), GramSignature(Distance())(y)
+        return tiles.tile_products([pair[0]], [pair[1]], centering="unbiased").cosine()[0, 0]
+
+    expected = jax.jit(jax.value_and_grad(score, argnums=(0, 1)))(x, y)
+    monkeypatch.setattr(tiles, "TILE_ROWS", rows_of_tile)
+    assert tiles.tile_plan(70)[1] > 1
+    found = jax.jit(jax.value_and_grad(lambda x, y: score(x, y), argnums=(0, 1)))(x, y)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("centering", ["biased", "unbiased"])
+def test_gradients_through_blocks_of_moments_are_those_of_tiles(monkeypatch, centering):
+    x, y = jnp.asarray(rows(70, 3)), jnp.asarray(rows(70, 4, 1))
+    x = x.at[3].mul(50)
+
+    def score(engine, x, y):
+        signature = GramSignature(Linear())
+        return engine([signature(x)], [signature(y)], centering=centering).cosine()[0, 0]
+
+    expected = jax.jit(jax.grad(partial(score, tiles.tile_products), argnums=(0, 1)))(x, y)
+    monkeypatch.setattr(moments, "BLOCK_ROWS", 16)
+    found = jax.jit(jax.grad(partial(score, moments.moment_products), argnums=(0, 1)))(x, y)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-12)
+
+
+def awkward():
+    """Pairs at which a careless root, quotient or decomposition gives NaN."""
+    x, y = rows(12, 4), rows(12, 3, 1)
+    duplicates, zeros = x.copy(), x.copy()
+    duplicates[3:8] = duplicates[3]
+    zeros[2:5] = 0
+    return {
+        "generic": (x, y),
+        "constant": (np.full_like(x, 0.1), y),
+        "both zero": (np.zeros_like(x), np.zeros_like(y)),
+        "duplicates": (duplicates, duplicates[:, :3]),
+        "zero rows": (zeros, y),
+        "the same": (x[:, :3], x[:, :3]),
+        "more features than rows": (rows(12, 30), rows(12, 20, 1)),
+        "one feature": (x[:, :1], y[:, :1]),
+    }
+
+
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+def test_first_and_second_derivatives_are_finite_everywhere(estimator):
+    def score(x, y):
+        """Undefined scores are NaN, but their derivatives are 0."""
+        parts = [cka(x, y, kernel=kernel, estimator=estimator) for kernel in (*KERNELS, RBF())]
+        parts += [hsic(x, y, kernel=kernel, estimator=estimator) for kernel in (Linear(), RBF(), Distance())]
+        return sum(parts)
+
+    @partial(jax.jit, compiler_options=FAST)
+    def derivatives(x, y, tangent):
+        return jax.jvp(jax.grad(score), (x, y), (tangent, jnp.ones_like(y)))
+
+    for name, (x, y) in awkward().items():
+        # One program: features are padded with zeros, which change no score.
+        x, y = (jnp.asarray(np.pad(v, ((0, 0), (0, 30 - v.shape[1]))), jnp.float32) for v in (x, y))
+        first, second = derivatives(x, y, jnp.asarray(rows(12, 30, 5), jnp.float32))
+        assert np.isfinite(first).all(), name
+        assert np.isfinite(second).all(), name
+    assert np.any(np.asarray(first) != 0)
+
+
+def test_scores_map_like_a_loop():
+    x, y = rows(3 * 10, 4).reshape(3, 10, 4).astype(np.float32), rows(3 * 10, 5, 1).reshape(3, 10, 5).astype(np.float32)
+    for score in (
+        partial(cka, kernel=RBF(), estimator="unbiased"),
+        partial(cka, estimator="unbiased"),
+        partial(mutual_knn, k=3),
+    ):
+        np.testing.assert_allclose(jax.vmap(score)(x, y), [score(a, b) for a, b in zip(x, y, strict=True)], atol=2e-6)
+
+
+def test_the_gradient_of_neighbors_is_0():
+    x, y = jnp.asarray(rows(10, 3), jnp.float32), jnp.asarray(rows(10, 3, 1), jnp.float32)
+    gradient = jax.grad(lambda x: mutual_knn(x, y, k=3))(x)
+    assert np.all(np.asarray(gradient) == 0)

@@ -1,0 +1,47 @@
+"""Every public function lowers for other machines, with any option."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import pytest
+from jax import export
+
+from jaxalign import cka, hsic, kernel_alignment, measures, mutual_knn
+from jaxalign.kernels import RBF, Cosine, Distance, Laplacian, Polynomial
+
+PLATFORMS = ["cpu", "cuda", "tpu"]
+FUNCTIONS = {
+    "kernel_alignment": kernel_alignment,
+    "kernel_alignment polynomial": partial(kernel_alignment, kernel=Polynomial()),
+    "cka": cka,
+    "cka unbiased": partial(cka, estimator="unbiased"),
+    "cka rbf": partial(cka, kernel=RBF(), kernel_y=Cosine(), estimator="unbiased"),
+    "hsic": partial(hsic, kernel=Laplacian(2.0), kernel_y=Distance(1.5), scaling="nm1"),
+    "hsic mean": partial(hsic, kernel=RBF("mean"), estimator="unbiased"),
+    "mutual_knn": mutual_knn,
+    "mutual_knn euclidean": partial(mutual_knn, k=100, metric="euclidean"),
+    "matrix": lambda x, y, mask=None: measures.cka(kernel=RBF("kornblith")).matrix([x, y], mask=mask),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_lower_for_every_platform(name):
+    function = FUNCTIONS[name]
+    # Sizes at which sampling, several blocks and tiles take part.
+    x, y = (jax.ShapeDtypeStruct((5000, d), "float32") for d in (16, 24))
+    mask = jax.ShapeDtypeStruct((5000,), "bool")
+    for arguments in ((x, y), (x, y, mask)):
+        call = jax.jit(lambda x, y, mask=None: function(x, y, mask=mask))
+        exported = export.export(call, platforms=PLATFORMS)(*arguments)
+        assert exported.platforms == tuple(PLATFORMS)
+        assert exported.out_avals[0].dtype == "float32"
+
+
+@pytest.mark.parametrize("name", ["cka rbf", "mutual_knn"])
+def test_gradients_lower_for_every_platform(name):
+    function = FUNCTIONS[name]
+    x, y = (jax.ShapeDtypeStruct((600, d), "float32") for d in (16, 24))
+    exported = export.export(jax.jit(jax.grad(lambda x, y: function(x, y))), platforms=PLATFORMS)(x, y)
+    assert exported.out_avals[0].shape == (600, 16)

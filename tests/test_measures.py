@@ -1,0 +1,202 @@
+"""Measures as values: equal to the functions, and every claim about them executed in both directions."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxalign import MEASURES, alignment, measures
+from jaxalign.kernels import RBF, Cosine, Distance, Laplacian, Linear, MedianDistance, Polynomial
+
+FAST = {"xla_backend_optimization_level": 0}
+
+
+def rows(n, d, seed):
+    shared = np.random.default_rng(99).standard_normal((n, 2))
+    g = np.random.default_rng(seed)
+    return (shared @ g.standard_normal((2, d)) + g.standard_normal((n, d)) + 0.5).astype(np.float32)
+
+
+X, Y, Z = rows(30, 5, 0), rows(30, 6, 1), rows(30, 3, 2)
+MASK = np.arange(30) % 4 != 0
+
+VARIANTS = {
+    **{name: MEASURES[name] for name in MEASURES},
+    "cka linear unbiased": measures.cka(estimator="unbiased"),
+    "cka cosine": measures.cka(kernel=Cosine()),
+    "cka rbf median": measures.cka(kernel=RBF()),
+    "cka rbf fixed": measures.cka(kernel=RBF(2.0), estimator="unbiased"),
+    "cka laplacian": measures.cka(kernel=Laplacian(), estimator="unbiased"),
+    "cka distance": measures.cka(kernel=Distance()),
+    "cka polynomial": measures.cka(kernel=Polynomial(2)),
+    "cka product": measures.cka(kernel=RBF() * Distance()),
+    "kernel_alignment cosine": measures.kernel_alignment(kernel=Cosine()),
+    "kernel_alignment distance": measures.kernel_alignment(kernel=Distance()),
+    "hsic rbf median": measures.hsic(kernel=RBF(), estimator="unbiased"),
+    "hsic cosine": measures.hsic(kernel=Cosine(), scaling="nm1"),
+    "mutual_knn euclidean": measures.mutual_knn(k=5, metric="euclidean"),
+    "two kernels": measures.cka(kernel=RBF(), kernel_y=Linear()),
+}
+
+G = np.random.default_rng(3)
+ACTIONS = {
+    "translation": lambda x: x + np.array([3, -2, 1, 0, 5], np.float32),
+    "scaling": lambda x: 2.5 * x,
+    "row_scaling": lambda x: x * np.exp(np.linspace(-1, 1, 30))[:, None],
+    "permutation": lambda x: x[:, [3, 0, 4, 1, 2]],
+    "orthogonal": lambda x: x @ np.linalg.qr(G.standard_normal((5, 5)))[0],
+    "invertible_linear": lambda x: x @ np.diag([1.0, 3, 0.3, 2, 0.1]),
+}
+#: What follows from a claim is no separate claim: a measure claims all that it has.
+assert set(ACTIONS) == set(measures.INVARIANCES)
+
+
+@partial(jax.jit, compiler_options=FAST)
+def everything(x, y):
+    return {name: measure(x, y) for name, measure in VARIANTS.items()}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_claimed_invariances_hold_and_unclaimed_ones_fail(action):
+    before, after = everything(X, Y), everything(ACTIONS[action](X).astype(np.float32), Y)
+    other = everything(X, Y[:, ::-1] * 1)
+    for name, measure in VARIANTS.items():
+        scale = max(abs(float(before[name])), 1e-3)
+        same = abs(float(after[name]) - float(before[name])) < 2e-5 * scale
+        assert same == (action in measure.invariances), (name, float(before[name]), float(after[name]))
+        assert abs(float(other[name]) - float(before[name])) < 2e-5 * scale, name
+
+
+def test_claimed_bounds_and_symmetry_hold():
+    forth, back, noise = everything(X[:, :5], Y[:, :5]), everything(Y[:, :5], X[:, :5]), everything(X, rows(30, 6, 7)[::-1])
+    for name, measure in VARIANTS.items():
+        low, high = measure.bounds
+        for found in (forth, back, noise):
+            assert low - 1e-6 <= float(found[name]) <= high + 1e-6, name
+        same = abs(float(forth[name]) - float(back[name])) < 2e-6 * max(1, abs(float(forth[name])))
+        assert same == measure.symmetric, name
+        assert measure.larger_is_closer
+    # Distances are negative, and so may their uncentered alignment with a positive kernel be.
+    assert float(measures.kernel_alignment(kernel=Distance(), kernel_y=RBF(2.0))(X, Y)) < 0
+
+
+def test_measures_equal_the_functions():
+    cases = [
+        ("cka", {"kernel": RBF(), "estimator": "unbiased"}),
+        ("kernel_alignment", {"kernel": Cosine(), "kernel_y": RBF(2.0)}),
+        ("hsic", {"kernel": Laplacian(), "scaling": "nm1"}),
+        ("mutual_knn", {"k": 3, "metric": "euclidean"}),
+    ]
+
+    @partial(jax.jit, compiler_options=FAST)
+    def both(x, y, mask):
+        found = []
+        for name, options in cases:
+            measure, function = getattr(measures, name)(**options), getattr(alignment, name)
+            found.append((measure(x, y, mask=mask), function(x, y, mask=mask, **options)))
+        return found
+
+    for by_measure, by_function in both(X, Y, MASK):
+        np.testing.assert_allclose(by_measure, by_function, rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        measures.cka(kernel=RBF(), estimator="unbiased"),
+        measures.cka(kernel=RBF(2.0), kernel_y=Linear()),
+        measures.mutual_knn(k=4),
+    ],
+    ids=lambda m: m.definition,
+)
+def test_a_matrix_is_the_loop_over_pairs(measure):
+    a, b = [X, Y, Z], [Z, X[:, :4]]
+
+    @partial(jax.jit, compiler_options=FAST)
+    def loop(a, b):
+        return [[[measure(x, y, mask=MASK) for y in side] for x in a] for side in (b, a)]
+
+    across, within = loop(a, b)
+    np.testing.assert_allclose(measure.matrix(a, b, mask=MASK), across, rtol=5e-6, atol=1e-6)
+    own = measure.matrix(a, mask=MASK)
+    np.testing.assert_allclose(own, within, rtol=5e-6, atol=1e-6)
+    if measure.symmetric:
+        np.testing.assert_array_equal(own, np.asarray(own).T)
+
+
+def test_definitions():
+    assert [measure.definition for measure in MEASURES.values()] == [
+        "kernel_alignment[linear]",
+        "cka[linear,biased]",
+        "hsic[linear,biased,n2]",
+        "mutual_knn[k=10,metric=cosine]",
+    ]
+    assert VARIANTS["two kernels"].definition == "cka[rbf(median),linear,biased]"
+    assert measures.hsic(estimator="unbiased", kernel=Distance(1.5)).definition == "hsic[distance(exponent=1.5),unbiased]"
+    rule = RBF(MedianDistance(scale=0.5, diagonal=True))
+    assert measures.cka(kernel=rule, estimator="unbiased").definition == "cka[rbf(kornblith,scale=0.5),unbiased]"
+    assert len({m.definition for m in VARIANTS.values()}) == len(VARIANTS)
+
+
+def test_the_catalogue_is_read_only():
+    assert list(MEASURES) == ["kernel_alignment", "cka", "hsic", "mutual_knn"]
+    for name, measure in MEASURES.items():
+        assert measure.name == name
+        assert measure.reference
+        assert measure.chance
+        assert measure.invariances <= set(measures.INVARIANCES)
+    with pytest.raises(TypeError):
+        MEASURES["mine"] = MEASURES["cka"]
+    with pytest.raises(TypeError):
+        measures.INVARIANCES["mine"] = "anything"
+    with pytest.raises(AttributeError):
+        MEASURES["cka"].name = "mine"
+
+
+def test_a_measure_is_a_pytree_of_its_settings():
+    measure = measures.cka(kernel=RBF(2.0), kernel_y=Laplacian(3.0))
+    assert jax.tree.leaves(measure) == [2.0, 3.0]
+    assert jax.tree.leaves(measures.mutual_knn()) == []
+    wider = jax.tree.map(lambda sigma: 2 * sigma, measure)
+    assert wider.signature.kernel == RBF(4.0)
+    assert wider.name == "cka"
+    slope = jax.grad(lambda m: m(X, Y))(measure)
+    assert all(float(leaf) != 0 for leaf in jax.tree.leaves(slope))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda: measures.cka(estimator="biassed"), ValueError, "did you mean 'biased'?"),
+        (lambda: measures.cka(kernel="rbf"), TypeError, "cka: kernel must be a Kernel such as jaxalign.RBF(), got 'rbf'"),
+        (lambda: measures.hsic(kernel=RBF), TypeError, "hsic: kernel must be a Kernel"),
+        (lambda: measures.hsic(scaling="n"), ValueError, "hsic: scaling must be one of"),
+        (lambda: measures.mutual_knn(k=0), ValueError, "k must be at least 1"),
+        (lambda: measures.mutual_knn(metric="cosin"), ValueError, "did you mean 'cosine'?"),
+        (lambda: measures.cka()(X, Y[:9]), ValueError, "cka: x and y must have the same number of rows"),
+        (lambda: measures.cka()(X.tolist(), Y), TypeError, "cka: x must be an array"),
+        (lambda: measures.cka().matrix([]), ValueError, "cka: a must hold at least one representation"),
+        (lambda: measures.cka().matrix([X], []), ValueError, "cka: b must hold at least one representation"),
+        (lambda: measures.cka().matrix([X, Y[:9]]), ValueError, "cka: a[1] must have 30 rows like a[0], got 9"),
+        (lambda: measures.cka().matrix([X], [Y, Y[0]]), ValueError, "cka: b[1] must have shape (examples, features)"),
+        (lambda: measures.cka().matrix([X], mask=MASK[:9]), ValueError, "cka: mask must have shape (30,)"),
+        (lambda: measures.mutual_knn(k=30).matrix([X]), ValueError, "k must be smaller than the number of rows (30)"),
+    ],
+)
+def test_mistakes_are_named(call, error, says):
+    with pytest.raises(error) as caught:
+        call()
+    assert says in str(caught.value)
+
+
+@pytest.mark.usefixtures("float64")
+def test_layers_of_different_dtypes_meet_in_the_widest():
+    a = [jnp.asarray(X, "float64"), jnp.asarray(Y, "float32"), jnp.asarray(Z, "bfloat16")]
+    for measure in (measures.cka(), measures.cka(kernel=RBF(2.0)), measures.mutual_knn()):
+        assert jax.eval_shape(measure.matrix, a).dtype == jnp.float64
+    measure = measures.cka(kernel=RBF(2.0))
+    np.testing.assert_allclose(measure.matrix(a), measure.matrix([x.astype("float64") for x in a]), rtol=1e-9)
