@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 
@@ -35,6 +35,7 @@ INVARIANCES = MappingProxyType(
 )
 
 
+@runtime_checkable
 class Signature(Protocol):
     """What is kept of one representation, and how it is made; a pytree of settings."""
 
@@ -50,11 +51,12 @@ class Signature(Protocol):
         """The signature of one representation, `(n, d)`, a pytree."""
         ...
 
-    def many(self, layers: Sequence[Float[Array, "n d"]], mask: Bool[Array, "n"] | None = None) -> list[Any]:
+    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Any]:
         """The signatures of several representations of the same examples."""
         ...
 
 
+@runtime_checkable
 class Score(Protocol):
     """A number for two signatures; a pytree of settings."""
 
@@ -126,8 +128,8 @@ class Measure:
 
     def matrix(
         self,
-        a: Sequence[Float[Array, "n p"]],
-        b: Sequence[Float[Array, "n q"]] | None = None,
+        a: Sequence[Float[Array, "n _p"]],
+        b: Sequence[Float[Array, "n _q"]] | None = None,
         *,
         mask: Bool[Array, "n"] | None = None,
     ) -> Float[Array, "La Lb"]:

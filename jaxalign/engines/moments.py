@@ -69,7 +69,7 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
 
 
 def _squared_moments(
-    layers: list[Float[Array, "n d"]], split: int, same: bool, heavy: Int[Array, "h"] | None
+    layers: list[Float[Array, "n _d"]], split: int, same: bool, heavy: Int[Array, "h"] | None
 ) -> tuple[Float[Array, "La Lb"], Float[Array, "L"]]:
     """`‖X_aᵀX_b‖²` of all pairs, and `‖XᵀX‖²` of all layers.
 
@@ -120,7 +120,7 @@ def _gram_norm_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple
     return _triangle_norm(bands), 4 * jnp.sum(matmul(x, full) * dx)
 
 
-def _upper_moments(x: Float[Array, "n d"], heavy: Int[Array, "h"] | None) -> list[Float[Array, "c e"]]:
+def _upper_moments(x: Float[Array, "n d"], heavy: Int[Array, "h"] | None) -> list[Float[Array, "c _e"]]:
     """Bands of `XᵀX`: some columns of `X` against themselves and all later ones."""
     starts = range(0, x.shape[1], BAND_COLUMNS)
     return _over_blocks(lambda x: [cross_matmul(x[:, i : i + BAND_COLUMNS], x[:, i:]) for i in starts], x, heavy)
@@ -159,7 +159,7 @@ def _over_blocks(products: Callable[[Any], Any], rows: Any, heavy: Int[Array, "h
     return jax.tree.map(jnp.add, total, products(jax.tree.map(lambda x: take_rows(x, heavy), rows)))
 
 
-def _triangle_norm(bands: list[Float[Array, "c e"]]) -> Float[Array, ""]:
+def _triangle_norm(bands: list[Float[Array, "c _e"]]) -> Float[Array, ""]:
     """Squared norm of the symmetric matrix with these bands: what is right of the diagonal block counts twice."""
     total = jnp.zeros((), bands[0].dtype)
     for band in bands:
@@ -170,7 +170,7 @@ def _triangle_norm(bands: list[Float[Array, "c e"]]) -> Float[Array, ""]:
 
 
 def _off_diagonal(
-    layers: list[Float[Array, "n d"]], split: int, same: bool, mask: Bool[Array, "n"] | None, heavy: Int[Array, "h"]
+    layers: list[Float[Array, "n _d"]], split: int, same: bool, mask: Bool[Array, "n"] | None, heavy: Int[Array, "h"]
 ) -> tuple[Float[Array, "La Lb"], Float[Array, "L"], Float[Array, "L n"]]:
     """`Σ K_a K_b` and `Σ K²` off the diagonal, and row sums off the diagonal.
 
@@ -189,7 +189,7 @@ def _off_diagonal(
 
 
 def _hollow(
-    layers: list[Float[Array, "n d"]], few: list[Float[Array, "h d"]], heavy: Int[Array, "h"], light: Bool[Array, "n"]
+    layers: list[Float[Array, "n _d"]], few: list[Float[Array, "h _d"]], heavy: Int[Array, "h"], light: Bool[Array, "n"]
 ) -> tuple[Float[Array, "L L"], Float[Array, "L n"]]:
     """What turns squared moments of the light rows into `Σ K K'` off the diagonal, and row sums off the diagonal."""
     lengths = jnp.stack([jnp.where(light, jnp.sum(x * x, axis=1), 0) for x in layers])
@@ -204,7 +204,7 @@ def _hollow(
     return hollow, sums - lengths + jnp.sum(strips, axis=1)
 
 
-def _heaviest(layers: list[Float[Array, "n d"]]) -> Int[Array, "h"]:
+def _heaviest(layers: list[Float[Array, "n _d"]]) -> Int[Array, "h"]:
     """The rows that are longest in any layer, for their layer.
 
     Sums to which one row contributes far more than the others lose the digits of those, and

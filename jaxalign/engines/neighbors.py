@@ -92,7 +92,8 @@ def two_stage_top_k(scores: Float[Array, "b n"], k: int, group: int) -> tuple[Fl
     `group` must divide `n`; at `group = 1` this is `lax.top_k`.
     """
     if group == 1:
-        return lax.top_k(scores, k)
+        values, places = lax.top_k(scores, k)
+        return values, places
     grouped = scores.reshape(scores.shape[0], -1, group)
     _, groups = lax.top_k(jnp.max(grouped, axis=2), k)
     # In order of place, so that the second stage too takes the lowest of equals.

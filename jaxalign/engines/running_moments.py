@@ -64,7 +64,7 @@ def init(widths: Sequence[int], dtype: jax.typing.DTypeLike = jnp.float32) -> Ru
 
 
 def update(
-    state: RunningMoments, layers: Sequence[Float[Array, "n d"]], mask: Bool[Array, "n"] | None = None
+    state: RunningMoments, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None
 ) -> RunningMoments:
     """Add a block of rows of all layers.
 

@@ -22,7 +22,7 @@ MOST_WIDTHS = 3
 Result = TypeVar("Result")
 
 
-def map_layers(work: Callable[[Float[Array, "n d"]], Result], layers: Sequence[Float[Array, "n d"]]) -> list[Result]:
+def map_layers(work: Callable[[Float[Array, "n d"]], Result], layers: Sequence[Float[Array, "n _d"]]) -> list[Result]:
     """`[work(x) for x in layers]` for `work` that does not see zero features; one layer in flight at a time.
 
     Args:

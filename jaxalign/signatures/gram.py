@@ -49,7 +49,7 @@ class GramSignature:
         """The signature of one representation, `(n, d)`."""
         return self.many([x], mask)[0]
 
-    def many(self, layers: Sequence[Float[Array, "n d"]], mask: Bool[Array, "n"] | None = None) -> list[Gram]:
+    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Gram]:
         """The signatures of several representations of the same examples."""
         rows, scales = zip(*(self._rows(x, mask) for x in layers), strict=True)
         settled = map_layers(lambda x: self._settle(x, mask), rows)

@@ -73,7 +73,7 @@ class NeighborSignature:
         """The signature of one representation, `(n, d)`."""
         return self.many([x], mask)[0]
 
-    def many(self, layers: Sequence[Float[Array, "n d"]], mask: Bool[Array, "n"] | None = None) -> list[Neighbors]:
+    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Neighbors]:
         """The signatures of several representations of the same examples."""
         check_neighbors("neighbors", self.k, layers[0].shape[0])
         return map_layers(lambda x: self._find(x, mask), layers)

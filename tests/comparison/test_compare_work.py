@@ -91,18 +91,22 @@ def test_one_sweep_serves_all_layers(layers, monkeypatch):
 
 
 def test_linear_blocks_are_cut_by_cost_and_sweeps_are_not(layers, monkeypatch):
-    monkeypatch.setattr(blocks, "PIECE_COST", 40 * 8 * 8 * 8)
-    a = layers(1, WIDE)
+    """Products of features cost the same in blocks; kernels would be evaluated anew in each."""
+    swept = []
+    monkeypatch.setattr(blocks, "sweep_in_parts", lambda measure, a, b, *_, **__: swept.append(len(a)) or np.eye(6))
+    monkeypatch.setattr(blocks, "PIECE_COST", 600 * 8 * 8 * 8)
+    a = layers(1, WIDE, rows=600)
     watch = Watch(monkeypatch)
     ja.compare(a, measures=ja.measures.cka())
     assert len(watch.blocks) > 3
+    assert swept == []
     watch.blocks.clear()
     ja.compare(a, measures=RBF_CKA)
-    assert len(watch.blocks) <= 1  # kernels are evaluated once, in one block
+    assert watch.blocks == []
+    assert swept == [6]
 
 
 SWEPT = {
-    "cka": ja.measures.cka(kernel=ja.RBF()),
     "cka unbiased": RBF_CKA,
     "hsic": ja.measures.hsic(kernel=ja.RBF(), scaling="nm1"),
     "hsic n2": ja.measures.hsic(kernel=ja.RBF()),
@@ -192,6 +196,22 @@ def test_every_signature_is_made_once(counting, layers):
     jax.effects_barrier()
     assert len(CountingSignature.made) == 3
     assert Slope.pairs[-1] == (3, None)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LargeSignature(CountingSignature):
+    """The same, but not worth keeping."""
+
+    compact: ClassVar[bool] = False
+
+
+def test_a_score_that_is_not_symmetric_is_never_mirrored(counting, layers):
+    a = layers(1)
+    kept_scores = ja.compare(a, measures=counting)
+    in_blocks = ja.compare(a, measures=replace(counting, signature=LargeSignature()))
+    assert Slope.pairs == [(3, 3), (3, 3)]
+    np.testing.assert_allclose(in_blocks.values["slope"], kept_scores.values["slope"], rtol=1e-5)
 
 
 # Compilations
