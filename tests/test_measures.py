@@ -21,7 +21,7 @@ def rows(n, d, seed):
     return (shared @ g.standard_normal((2, d)) + g.standard_normal((n, d)) + 0.5).astype(np.float32)
 
 
-X, Y, Z = rows(30, 5, 0), rows(30, 6, 1), rows(30, 3, 2)
+X, Y, Z = rows(30, 5, 0), rows(30, 5, 1), rows(30, 3, 2)
 MASK = np.arange(30) % 4 != 0
 
 VARIANTS = {
@@ -72,7 +72,7 @@ def test_claimed_invariances_hold_and_unclaimed_ones_fail(action):
 
 
 def test_claimed_bounds_and_symmetry_hold():
-    forth, back, noise = everything(X[:, :5], Y[:, :5]), everything(Y[:, :5], X[:, :5]), everything(X, rows(30, 6, 7)[::-1])
+    forth, back, noise = everything(X, Y), everything(Y, X), everything(X, rows(30, 5, 7)[::-1])
     for name, measure in VARIANTS.items():
         low, high = measure.bounds
         for found in (forth, back, noise):
@@ -114,7 +114,7 @@ def test_measures_equal_the_functions():
     ids=lambda m: m.definition,
 )
 def test_a_matrix_is_the_loop_over_pairs(measure):
-    a, b = [X, Y, Z], [Z, X[:, :4]]
+    a, b = [X, Y[:, :4]], [Z]
 
     @partial(jax.jit, compiler_options=FAST)
     def loop(a, b):

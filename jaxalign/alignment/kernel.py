@@ -77,7 +77,7 @@ def gram_signature(function: str, score: KernelScore, kernel: Kernel) -> GramSig
     """
     if not isinstance(kernel, Kernel):
         raise TypeError(f"{function}: kernel must be a Kernel such as jaxalign.RBF(), got {kernel!r}")
-    return GramSignature(kernel, centered=score.centering != "none")
+    return GramSignature(kernel, centering=score.centering)
 
 
 def _pair_score(

@@ -27,10 +27,10 @@ from jaxalign._core.numerics import (
     gram_matmul,
     mask_rows,
     matmul,
-    safe_divide,
     take_rows,
 )
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
+from jaxalign.engines.heavy import heaviest_rows, leave_out
 from jaxalign.engines.products import Products, combine, finish_cross, finish_self
 from jaxalign.kernels.gram import Gram
 
@@ -38,8 +38,6 @@ from jaxalign.kernels.gram import Gram
 BLOCK_ROWS = 1024
 #: Columns of a band of a symmetric matrix: half of its entries need not be computed, narrow products are slow.
 BAND_COLUMNS = 256
-#: How many of the longest rows are kept out of the sums over all rows, and added last.
-HEAVY_ROWS = 16
 
 
 def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: str) -> Products:
@@ -55,7 +53,7 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
     chex.assert_equal_shape_prefix(layers, 1)
     one, other = slice(len(a)), slice(0 if b is None else len(a), None)
     count = a[0].count
-    heavy = _heaviest(layers)
+    heavy = heaviest_rows(layers)
     if centering == "unbiased":
         cross, own, sums = _off_diagonal(layers, len(a), b is None, a[0].mask, heavy)
         cross = finish_cross(cross, sums[one], sums[other], count, centering)
@@ -135,9 +133,7 @@ def _over_blocks(products: Callable[[Any], Any], rows: Any, heavy: Int[Array, "h
       heavy: rows to add last, so that the others keep their digits.
     """
     n = jax.tree.leaves(rows)[0].shape[0]
-    light = jnp.ones(n, bool)
-    if heavy is not None:
-        light = light.at[heavy].set(False)
+    light = jnp.ones(n, bool) if heavy is None else leave_out(heavy, n)
     blocks = -(-n // BLOCK_ROWS)
     size = -(-n // blocks)
 
@@ -175,12 +171,10 @@ def _off_diagonal(
     """`Σ K_a K_b` and `Σ K²` off the diagonal, and row sums off the diagonal.
 
     Heavy rows are left out of the moments and compared with all rows one by one: on the
-    diagonal their entries would be large, and digits of others lost when it is taken off. The
-    mean is that of the other rows; U-centering allows any.
+    diagonal their entries would be large, and digits of others lost when it is taken off.
     """
-    light = jnp.ones(layers[0].shape[0], bool).at[heavy].set(False)
-    if mask is not None:
-        light = light & mask
+    light = leave_out(heavy, layers[0].shape[0], mask)
+    # Their means over exactly the light rows: each layer may have had outliers of its own.
     layers = [mask_rows(x - column_mean(x, light)[None, :], mask) for x in layers]
     cross, own = _squared_moments([mask_rows(x, light) for x in layers], split, same, None)
     few = [take_rows(x, heavy) for x in layers]
@@ -202,18 +196,6 @@ def _hollow(
     totals = [jnp.sum(jnp.where(light[:, None], x, 0), axis=0, keepdims=True) for x in layers]
     sums = jnp.stack([gram_matmul(x, total)[:, 0] for x, total in zip(layers, totals, strict=True)])
     return hollow, sums - lengths + jnp.sum(strips, axis=1)
-
-
-def _heaviest(layers: list[Float[Array, "n _d"]]) -> Int[Array, "h"]:
-    """The rows that are longest in any layer, for their layer.
-
-    Sums to which one row contributes far more than the others lose the digits of those, and
-    a few such rows are common in transformers: they are added last.
-    """
-    lengths = lax.stop_gradient(jnp.stack([jnp.sum(x * x, axis=1) for x in layers]))
-    typical = jnp.mean(lengths, axis=1, keepdims=True)
-    most = jnp.max(safe_divide(lengths, typical), axis=0)
-    return lax.top_k(most, min(HEAVY_ROWS, lengths.shape[1]))[1]
 
 
 def block_norms(matrix: Float[Array, "p q"], rows: list[int], columns: list[int]) -> Float[Array, "La Lb"]:

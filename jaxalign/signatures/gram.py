@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxalign._core.numerics import binary_scale, center_columns, mask_rows, safe_sqrt, take_rows, widen
+from jaxalign._core.numerics import binary_scale, center_columns, column_mean, mask_rows, safe_sqrt, take_rows, widen
 from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign.engines.heavy import light_rows
 from jaxalign.kernels.base import Kernel
 from jaxalign.kernels.gram import Gram
 from jaxalign.signatures.batching import map_layers
@@ -29,13 +30,14 @@ class GramSignature:
 
     Args:
       kernel: the kernel.
-      centered: whether the scores to come center the matrix. If so, rows of an inner product
-        are centered first, which is the same thing and loses no digits, and every matrix gets
-        a `shift` read off a few of its columns.
+      centering: how the scores to come center the matrix, one of `engines.CENTERINGS`. Unless
+        not at all, rows of an inner product are centered first, which is the same thing and
+        loses no digits, and the matrix of another kernel gets a `shift` read off a few of its
+        columns.
     """
 
     kernel: Kernel
-    centered: bool = field(default=True, metadata={"static": True})
+    centering: str = field(default="biased", metadata={"static": True})
 
     #: One signature is as large as the representation: it is made when needed, not kept.
     compact: ClassVar[bool] = False
@@ -51,24 +53,32 @@ class GramSignature:
 
     def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Gram]:
         """The signatures of several representations of the same examples."""
-        rows, scales = zip(*(self._rows(x, mask) for x in layers), strict=True)
-        settled = map_layers(lambda x: self._settle(x, mask), rows)
+        if self.kernel.dot_product:
+            return [self._inner_product(x, mask) for x in layers]
+        rows = [self._rows(x, mask) for x in layers]
+        one = jnp.ones((), rows[0].dtype)
         return [
-            Gram(x, kernel, mask, shift=shift, gain=gain, units=1 / (gain * scale * scale))
-            for x, scale, (kernel, shift, gain) in zip(rows, scales, settled, strict=True)
+            Gram(x, kernel, mask, shift=shift, gain=gain, units=one / gain)
+            for x, (kernel, shift, gain) in zip(rows, map_layers(lambda x: self._settle(x, mask), rows), strict=True)
         ]
 
-    def _rows(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> tuple[Float[Array, "n d"], Scalar]:
-        """Rows as the kernel wants them, centered where the score does not notice, and how they were scaled.
-
-        An inner product is brought near 1 through the rows, another kernel through a gain.
-        """
+    def _inner_product(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Gram:
+        """The signature for a kernel whose entries are brought near 1, and centered, through the rows."""
         rows = self.kernel.features(mask_rows(widen(x), mask))
-        scale = binary_scale(rows) if self.kernel.dot_product else jnp.ones((), rows.dtype)
+        scale, one, none = binary_scale(rows), jnp.ones((), rows.dtype), jnp.zeros(rows.shape[0], rows.dtype)
         rows = rows * scale
-        if self.kernel.translation_invariant or (self.centered and self.kernel.dot_product):
+        if self.centering != "none":
             rows = center_columns(rows, mask)
-        return rows, scale
+        if self.centering == "unbiased":
+            # U-centering allows any origin. About the mean of the other rows, far outliers have
+            # no large off-diagonal sums, which would have to cancel.
+            rows = mask_rows(rows - column_mean(rows, light_rows([rows], mask))[None, :], mask)
+        return Gram(rows, self.kernel, mask, shift=none, gain=one, units=1 / (scale * scale))
+
+    def _rows(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Array, "n d"]:
+        """Rows as another kernel wants them, centered where it does not notice."""
+        rows = self.kernel.features(mask_rows(widen(x), mask))
+        return center_columns(rows, mask) if self.kernel.translation_invariant else rows
 
     def _settle(
         self, rows: Float[Array, "n d"], mask: Bool[Array, "n"] | None
@@ -76,8 +86,8 @@ class GramSignature:
         """The fitted kernel, the shift of its matrix and the gain."""
         rows = lax.stop_gradient(rows)
         kernel = self.kernel.fit(rows, mask)
-        shift, spread = _levels(rows, lax.stop_gradient(kernel), mask, self.centered)
-        return kernel, shift, jnp.ones_like(spread) if kernel.dot_product else binary_scale(spread)
+        shift, spread = _levels(rows, lax.stop_gradient(kernel), mask, self.centering != "none")
+        return kernel, shift, binary_scale(spread)
 
 
 def _levels(

@@ -15,7 +15,17 @@ from jaxalign.engines import moments, tiles
 from jaxalign.kernels import RBF, Cosine, Distance, Laplacian, Linear, Polynomial
 from jaxalign.signatures import GramSignature
 
-KERNELS = [Linear(), Cosine(), RBF(2.0), Laplacian(2.0), Distance(), Distance(1.5), Polynomial(2)]
+SCORES = [
+    kernel_alignment,
+    cka,
+    partial(cka, estimator="unbiased"),
+    partial(cka, kernel=Cosine(), estimator="unbiased"),
+    partial(cka, kernel=RBF(2.0)),
+    partial(cka, kernel=Laplacian(2.0), kernel_y=Distance(), estimator="unbiased"),
+    partial(cka, kernel=Distance(1.5)),
+    partial(hsic, kernel=Polynomial(2), scaling="nm1"),
+    partial(hsic, kernel=Distance(), kernel_y=Linear(), estimator="unbiased"),
+]
 FAST = {"xla_backend_optimization_level": 0}
 
 
@@ -25,11 +35,7 @@ def rows(n, d, seed=0):
 
 def total(x, y):
     """Of many scores at once, each with a weight of its own, so that no two errors cancel."""
-    value = 0.3 * kernel_alignment(x, y) + 0.7 * hsic(x, y, scaling="nm1")
-    for i, kernel in enumerate(KERNELS):
-        for estimator in ("biased", "unbiased"):
-            value = value + (1 + i / 7) * cka(x, y, kernel=kernel, estimator=estimator)
-    return value
+    return sum((1 + i / 7) * score(x, y) for i, score in enumerate(SCORES))
 
 
 @pytest.mark.usefixtures("float64")
@@ -57,7 +63,7 @@ def test_gradients_with_respect_to_the_bandwidth(kernel):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("rows_of_tile", [16, 32, 48])
+@pytest.mark.parametrize("rows_of_tile", [16, 32])
 def test_gradients_through_many_tiles_are_those_through_one(monkeypatch, rows_of_tile):
     """70 rows in 5 blocks of 16 and 3 of 32: the last ones are short, empty or moved up."""
     x, y = jnp.asarray(rows(70, 3)), jnp.asarray(rows(70, 4, 1))
@@ -109,17 +115,15 @@ def awkward():
     }
 
 
-@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
-def test_first_and_second_derivatives_are_finite_everywhere(estimator):
-    def score(x, y):
-        """Undefined scores are NaN, but their derivatives are 0."""
-        parts = [cka(x, y, kernel=kernel, estimator=estimator) for kernel in (*KERNELS, RBF())]
-        parts += [hsic(x, y, kernel=kernel, estimator=estimator) for kernel in (Linear(), RBF(), Distance())]
-        return sum(parts)
+def test_first_and_second_derivatives_are_finite_everywhere():
+    """Also where scores are undefined: NaN, but with derivatives of 0."""
+
+    def total_and_median(x, y):
+        return total(x, y) + cka(x, y, kernel=RBF())
 
     @partial(jax.jit, compiler_options=FAST)
     def derivatives(x, y, tangent):
-        return jax.jvp(jax.grad(score), (x, y), (tangent, jnp.ones_like(y)))
+        return jax.jvp(jax.grad(total_and_median), (x, y), (tangent, jnp.ones_like(y)))
 
     for name, (x, y) in awkward().items():
         # One program: features are padded with zeros, which change no score.
@@ -132,12 +136,15 @@ def test_first_and_second_derivatives_are_finite_everywhere(estimator):
 
 def test_scores_map_like_a_loop():
     x, y = rows(3 * 10, 4).reshape(3, 10, 4).astype(np.float32), rows(3 * 10, 5, 1).reshape(3, 10, 5).astype(np.float32)
-    for score in (
-        partial(cka, kernel=RBF(), estimator="unbiased"),
-        partial(cka, estimator="unbiased"),
-        partial(mutual_knn, k=3),
-    ):
-        np.testing.assert_allclose(jax.vmap(score)(x, y), [score(a, b) for a, b in zip(x, y, strict=True)], atol=2e-6)
+
+    def scores(x, y):
+        return jnp.stack([cka(x, y, kernel=RBF(), kernel_y=Linear(), estimator="unbiased"), mutual_knn(x, y, k=3)])
+
+    @partial(jax.jit, compiler_options=FAST)
+    def both(x, y):
+        return jax.vmap(scores)(x, y), jax.lax.map(lambda pair: scores(*pair), (x, y))
+
+    np.testing.assert_allclose(*both(x, y), atol=2e-6)
 
 
 def test_the_gradient_of_neighbors_is_0():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -125,8 +126,8 @@ def test_no_damage_of_one_byte_goes_unnoticed(finished):
     with np.load(piece) as archive:
         matrix = archive["0"]
     content = piece.read_bytes()
-    for place in range(len(content)):
-        piece.write_bytes(content[:place] + bytes([content[place] ^ 0x05]) + content[place + 1 :])
+    for place, flip in itertools.product(range(len(content)), (0x01, 0x02, 0x06, 0x0F)):  # "<f4" to ">f4", "<f2", "<i4"
+        piece.write_bytes(content[:place] + bytes([content[place] ^ flip]) + content[place + 1 :])
         kept = keeper.load(piece.stem, [matrix])
         assert kept is None or np.array_equal(kept[0], matrix), place
 
@@ -155,6 +156,14 @@ def test_measures_that_look_alike_keep_pieces_of_their_own(tmp_path, layers):
     same_values(kept, fresh)
     one, other = kept.values.values()
     assert np.abs(one - other).max() > 1e-3
+
+
+def test_measures_are_told_apart_by_their_numbers_too(tmp_path, layers, monkeypatch):
+    monkeypatch.setattr(ja.RBF, "definition", "rbf(rounded)")
+    one, other = (ja.measures.cka(kernel=ja.RBF(bandwidth=bandwidth)) for bandwidth in (1.0, 1.0001))
+    ja.compare(layers(1, [3]), measures=one, resume=tmp_path / "pieces")
+    with pytest.raises(ValueError, match="measures has"):
+        ja.compare(layers(1, [3]), measures=other, resume=tmp_path / "pieces")
 
 
 def test_long_definitions_have_short_file_names(tmp_path, layers):

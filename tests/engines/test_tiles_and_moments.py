@@ -14,6 +14,7 @@ import pytest
 from oracles import kernel_family as oracle
 
 from jaxalign.engines import CENTERINGS, gram_products, moments, planner, tiles
+from jaxalign.engines import heavy as heavy_module
 from jaxalign.kernels import RBF, Linear
 from jaxalign.signatures import GramSignature
 
@@ -43,7 +44,7 @@ def check(products, matrices_a, matrices_b, centering):
 
 def run(engine, centering, a, b):
     """Linear layers against other layers, and against themselves."""
-    signature = GramSignature(Linear(), centered=centering != "none")
+    signature = GramSignature(Linear(), centering=centering)
     left, right = signature.many(a), signature.many(b)
     return engine(left, right, centering=centering), engine(left, None, centering=centering)
 
@@ -91,7 +92,7 @@ def test_tiles_of_other_kernels_in_many_blocks(monkeypatch):
 @pytest.mark.parametrize("heavy", [1, 16])
 def test_moments_in_many_blocks(monkeypatch, heavy):
     monkeypatch.setattr(moments, "BLOCK_ROWS", 16)
-    monkeypatch.setattr(moments, "HEAVY_ROWS", heavy)
+    monkeypatch.setattr(heavy_module, "HEAVY_ROWS", heavy)
     a, b = layers(70, [3, 6]), layers(70, [4], seed=1)
     a[0][5] *= 100
     matrices_a, matrices_b = ([oracle.linear(x) for x in side] for side in (a, b))

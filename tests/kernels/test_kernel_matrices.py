@@ -165,7 +165,7 @@ def test_a_gram_gives_its_matrix_back_in_the_users_units(name):
     kernel, of = KERNELS[name]
     mask = np.arange(9) != 4
     x = np.where(mask[:, None], X, np.nan)
-    matrix = np.asarray(jax.jit(lambda x, mask: GramSignature(kernel, centered=False)(x, mask).matrix())(x, mask))
+    matrix = np.asarray(jax.jit(lambda x, mask: GramSignature(kernel, centering="none")(x, mask).matrix())(x, mask))
     np.testing.assert_allclose(matrix[np.ix_(mask, mask)], of(X[mask]), atol=1e-12)
     assert np.all(matrix[4] == 0)
     assert np.all(matrix[:, 4] == 0)

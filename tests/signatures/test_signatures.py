@@ -83,7 +83,7 @@ def test_the_shift_of_equal_entries_is_exact():
     assert np.all(np.asarray(tile(RBF(1.0), constant)) == 0)
     assert np.all(np.asarray(tile(Distance(), constant)) == 0)
     assert np.all(np.asarray(tile(RBF(0.01), apart))[~np.eye(40, dtype=bool)] == 0)
-    assert np.all(np.asarray(GramSignature(Distance(), centered=False)(apart).shift) == 0)
+    assert np.all(np.asarray(GramSignature(Distance(), centering="none")(apart).shift) == 0)
 
 
 def test_landmarks_are_rows_that_count(monkeypatch):

@@ -1,0 +1,37 @@
+"""Rows far longer than the others, which sums over all rows must treat apart.
+
+To a sum of squares or products one such row contributes more than all others together, and
+the digits of those are lost. A few of them are common: tokens with massive activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxalign._core.numerics import safe_divide
+from jaxalign._core.typing import Array, Bool, Float, Int
+
+#: How many of the longest rows are treated apart.
+HEAVY_ROWS = 16
+
+
+def heaviest_rows(layers: Sequence[Float[Array, "n _d"]]) -> Int[Array, "h"]:
+    """Indices of the rows that are longest in any layer, for their layer."""
+    lengths = lax.stop_gradient(jnp.stack([jnp.sum(x * x, axis=1) for x in layers]))
+    typical = jnp.mean(lengths, axis=1, keepdims=True)
+    most = jnp.max(safe_divide(lengths, typical), axis=0)
+    return lax.top_k(most, min(HEAVY_ROWS, lengths.shape[1]))[1]
+
+
+def leave_out(heavy: Int[Array, "h"], n: int, mask: Bool[Array, "n"] | None = None) -> Bool[Array, "n"]:
+    """Which of `n` rows count and are not among the heavy ones."""
+    light = jnp.ones(n, bool).at[heavy].set(False)
+    return light if mask is None else light & mask
+
+
+def light_rows(layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None) -> Bool[Array, "n"]:
+    """Which rows count and are not among the heaviest of these layers."""
+    return leave_out(heaviest_rows(layers), layers[0].shape[0], mask)
