@@ -136,7 +136,9 @@ def test_definitions():
         "mutual_knn[k=10,metric=cosine]",
     ]
     assert VARIANTS["two kernels"].definition == "cka[rbf(median),linear,biased]"
-    assert measures.hsic(estimator="unbiased", kernel=Distance(1.5)).definition == "hsic[distance(exponent=1.5),unbiased]"
+    assert (
+        measures.hsic(estimator="unbiased", kernel=Distance(1.5)).definition == "hsic[distance(exponent=1.5),unbiased]"
+    )
     rule = RBF(MedianDistance(scale=0.5, diagonal=True))
     assert measures.cka(kernel=rule, estimator="unbiased").definition == "cka[rbf(kornblith,scale=0.5),unbiased]"
     assert len({m.definition for m in VARIANTS.values()}) == len(VARIANTS)
@@ -172,7 +174,11 @@ def test_a_measure_is_a_pytree_of_its_settings():
     ("call", "error", "says"),
     [
         (lambda: measures.cka(estimator="biassed"), ValueError, "did you mean 'biased'?"),
-        (lambda: measures.cka(kernel="rbf"), TypeError, "cka: kernel must be a Kernel such as jaxalign.RBF(), got 'rbf'"),
+        (
+            lambda: measures.cka(kernel="rbf"),
+            TypeError,
+            "cka: kernel must be a Kernel such as jaxalign.RBF(), got 'rbf'",
+        ),
         (lambda: measures.hsic(kernel=RBF), TypeError, "hsic: kernel must be a Kernel"),
         (lambda: measures.hsic(scaling="n"), ValueError, "hsic: scaling must be one of"),
         (lambda: measures.mutual_knn(k=0), ValueError, "k must be at least 1"),

@@ -135,5 +135,5 @@ def check_positive(function: str, argument: str, value: Any) -> None:
         if hasattr(value, "shape"):
             return
         raise TypeError(f"{function}: {argument} must be a number, got {describe(value)}")
-    if not value > 0:
+    if not float(value) > 0:
         raise ValueError(f"{function}: {argument} must be positive, got {value}")

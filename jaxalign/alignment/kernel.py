@@ -13,6 +13,7 @@ from jaxalign._core.jit import jit
 from jaxalign._core.numerics import accum_dtype
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.engines.planner import gram_products
+from jaxalign.engines.products import Products
 from jaxalign.kernels.base import Kernel
 from jaxalign.kernels.dot_product import Linear
 from jaxalign.kernels.gram import Gram
@@ -42,7 +43,10 @@ class KernelScore:
 
     def matrix(self, a: Sequence[Gram], b: Sequence[Gram] | None = None) -> Float[Array, "La Lb"]:
         """Every layer of one side against every layer of the other (None: against itself)."""
-        products = gram_products(a, b, centering=self.centering)
+        return self.finish(gram_products(a, b, centering=self.centering))
+
+    def finish(self, products: Products) -> Float[Array, "La Lb"]:
+        """Scores from the inner products of centered matrices."""
         if self.scaling == "cosine":
             return products.cosine()
         n = products.count

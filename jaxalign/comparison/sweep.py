@@ -24,7 +24,7 @@ def count_parts(measure: Measure, n: int, parts: float) -> int:
     """In how many parts to sweep: about `parts`, at most one a tile, and one where only the measure knows how."""
     if not isinstance(measure.signature, GramSignature) or not isinstance(measure.score, KernelScore):
         return 1
-    return max(1, min(math.ceil(parts), _steps(n)))
+    return max(1, min(math.ceil(parts), tiles.tile_count(n)))
 
 
 def sweep_in_parts(
@@ -60,7 +60,7 @@ def sweep_in_parts(
     first = 0
     if kept is not None:
         first, state = int(kept[0]), jax.tree.unflatten(structure, jax.device_put(kept[1:]))
-    ends = [_steps(n) * part // parts for part in range(1, parts + 1)]
+    ends = [tiles.tile_count(n) * part // parts for part in range(1, parts + 1)]
     for end in ends:
         if end > first:
             state = _advance(state, grams_a, grams_b, first, end, centering=score.centering)
@@ -68,12 +68,6 @@ def sweep_in_parts(
             store.save(piece, [np.int64(first), *jax.tree.leaves(jax.block_until_ready(state))])
         tick()
     return np.asarray(_finish(score, state, grams_a, grams_b))
-
-
-def _steps(n: int) -> int:
-    """How many tiles a sweep visits."""
-    _, blocks = tiles.tile_plan(n)
-    return blocks * (blocks // 2 + 1)
 
 
 @jax.jit
@@ -90,22 +84,10 @@ def _prepare(
 def _advance(
     state: tiles.TileSums, a: list[Gram], b: list[Gram] | None, first: Any, end: Any, *, centering: str
 ) -> tiles.TileSums:
-    """Add tiles `first` to `end` in the order of `tiles.tile_products`."""
-    size, blocks = tiles.tile_plan(a[0].rows.shape[0])
-
-    def visit(step: Array, state: tiles.TileSums) -> tiles.TileSums:
-        row = step % blocks
-        column = (row + step // blocks) % blocks
-        return tiles.update(state, a, b, row, column, size=size, hollow=centering == "unbiased")
-
-    return jax.lax.fori_loop(jnp.asarray(first, jnp.int32), jnp.asarray(end, jnp.int32), visit, state)
+    first, end = (jnp.asarray(step, jnp.int32) for step in (first, end))
+    return tiles.advance(state, a, b, first, end, centering=centering)
 
 
 @jax.jit
 def _finish(score: KernelScore, state: tiles.TileSums, a: list[Gram], b: list[Gram] | None) -> Array:
-    products = tiles.finish(state, a, b, score.centering)
-    if score.scaling == "cosine":
-        return products.cosine()
-    n = products.count
-    divisor = {"n2": n * n, "nm1": (n - 1) * (n - 1), "u": n * (n - 3)}[score.scaling]
-    return jnp.where(divisor > 0, products.inner() / jnp.where(divisor > 0, divisor, 1), jnp.nan)
+    return score.finish(tiles.finish(state, a, b, score.centering))

@@ -146,8 +146,30 @@ def tile_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: str
       b: layers of the other, or None to compare `a` with itself.
       centering: one of `CENTERINGS`, static.
     """
-    n = a[0].rows.shape[0]
-    size, blocks = tile_plan(n)
+    state = advance(init(a, b), a, b, 0, tile_count(a[0].rows.shape[0]), centering=centering)
+    return finish(state, a, b, centering)
+
+
+def advance(
+    state: TileSums,
+    a: Sequence[Gram],
+    b: Sequence[Gram] | None,
+    first: Int[Array, ""] | int,
+    end: Int[Array, ""] | int,
+    *,
+    centering: str,
+) -> TileSums:
+    """Add the tiles `first`, ..., `end - 1` of a sweep of `tile_count` tiles.
+
+    Args:
+      state: sums so far.
+      a: layers of one side.
+      b: layers of the other, or None.
+      first: Python integers make a loop of fixed length, which has a gradient.
+      end: likewise.
+      centering: one of `CENTERINGS`, static.
+    """
+    size, blocks = tile_plan(a[0].rows.shape[0])
 
     def visit(step: Array, state: TileSums) -> TileSums:
         # Block row i with i, i + 1, ..., i + (blocks - 1) / 2, cyclically: for an odd number of
@@ -156,8 +178,13 @@ def tile_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: str
         column = (row + step // blocks) % blocks
         return update(state, a, b, row, column, size=size, hollow=centering == "unbiased")
 
-    state = lax.fori_loop(0, blocks * (blocks // 2 + 1), visit, init(a, b))
-    return finish(state, a, b, centering)
+    return lax.fori_loop(first, end, visit, state)
+
+
+def tile_count(n: int) -> int:
+    """How many tiles a sweep over `n` examples visits."""
+    _, blocks = tile_plan(n)
+    return blocks * (blocks // 2 + 1)
 
 
 def tile_plan(n: int) -> tuple[int, int]:

@@ -84,7 +84,13 @@ def test_too_few_rows_left(left):
 
 def test_no_gradient_on_padding():
     x = np.where(MASK[:, None], X, np.nan)
-    names = ["hsic nm1", "kernel_alignment", "cka linear unbiased", "cka cosine unbiased", "cka distance(exponent=1.0) biased"]
+    names = [
+        "hsic nm1",
+        "kernel_alignment",
+        "cka linear unbiased",
+        "cka cosine unbiased",
+        "cka distance(exponent=1.0) biased",
+    ]
 
     def total(x, y, mask):
         return sum(SCORES[name](x, y, mask=mask) for name in names)

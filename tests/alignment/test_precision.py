@@ -100,4 +100,7 @@ def test_the_search_for_products_looks_inside():
     found = list(products(jax.make_jaxpr(inside)(jnp.ones((2, 2))).jaxpr))
     assert len(found) == 1
     assert found[0].params["precision"] is None
-    assert len(list(products(jax.make_jaxpr(partial(cka, kernel=Linear()))(jnp.ones((40, 4)), jnp.ones((40, 4))).jaxpr))) > 2
+    assert (
+        len(list(products(jax.make_jaxpr(partial(cka, kernel=Linear()))(jnp.ones((40, 4)), jnp.ones((40, 4))).jaxpr)))
+        > 2
+    )

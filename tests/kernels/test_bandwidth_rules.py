@@ -10,7 +10,6 @@ from oracles import kernel_family as oracle
 
 from jaxalign.kernels import RBF, MeanDistance, MedianDistance, bandwidth
 
-
 compiled = jax.jit(lambda rule, x, mask=None: rule(x, mask))
 
 
