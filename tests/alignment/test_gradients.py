@@ -151,3 +151,12 @@ def test_the_gradient_of_neighbors_is_0():
     x, y = jnp.asarray(rows(10, 3), jnp.float32), jnp.asarray(rows(10, 3, 1), jnp.float32)
     gradient = jax.grad(lambda x: mutual_knn(x, y, k=3))(x)
     assert np.all(np.asarray(gradient) == 0)
+
+
+def test_gradients_do_not_keep_the_tiles():
+    """Tiles are computed again in the backward pass; kept, they would be the matrices."""
+    n = 4096
+    x = jax.ShapeDtypeStruct((n, 8), "float32")
+    gradient = jax.jit(jax.grad(lambda x, y: cka(x, y, kernel=RBF(2.0))), compiler_options=FAST)
+    needed = gradient.lower(x, x).compile().memory_analysis().temp_size_in_bytes
+    assert needed < 4 * n * n / 2
