@@ -41,7 +41,7 @@ def run(case: Case) -> dict[str, Any]:
         "target_number": case.target_number,
         "jaxalign_cpu_s": ours,
         "all_cpu_s": {name: t["all_cpu_s"] for name, t in timed.items()},
-        "error_vs_float64": None if case.error is None else case.error(timed["jaxalign"]["value"]),
+        "error_vs_float64": None if case.error is None else float(case.error(timed["jaxalign"]["value"])),
         "peers": {
             name: {
                 "cpu_s": timed[name]["cpu_s"],

@@ -80,26 +80,37 @@ def _squared_moments(
     own = jnp.stack([gram_norm(x, heavy) for x in layers])
     widths = [x.shape[1] for x in layers]
     if not same:
-        sides = [jnp.concatenate(side, axis=1) for side in (layers[:split], layers[split:])]
-        return block_norms(cross_moments(*sides, heavy), widths[:split], widths[split:]), own
-    rows = [jnp.zeros(0, own.dtype)] * len(layers)
-    for i in range(len(layers) - 1):
-        rest = jnp.concatenate(layers[i + 1 :], axis=1)
-        rows[i] = block_norms(cross_moments(layers[i], rest, heavy), widths[i : i + 1], widths[i + 1 :])[0]
+        across = cross_moments([(layers[:split], layers[split:])], heavy)[0]
+        return block_norms(across, widths[:split], widths[split:]), own
+    # Layer i against all later ones side by side.
+    across = cross_moments([([x], layers[i + 1 :]) for i, x in enumerate(layers[:-1])], heavy)
+    rows = [block_norms(c, widths[i : i + 1], widths[i + 1 :])[0] for i, c in enumerate(across)]
+    rows.append(jnp.zeros(0, own.dtype))
     upper = jnp.stack([jnp.pad(row, (len(layers) - row.shape[0], 0)) for row in rows])
     return upper + upper.T + jnp.diag(own), own
 
 
 @jax.custom_jvp
-def cross_moments(x: Float[Array, "n p"], y: Float[Array, "n q"], heavy: Int[Array, "h"] | None) -> Float[Array, "p q"]:
-    """`XᵀY`, whose derivative does not care in which order rows are added."""
-    return _over_blocks(lambda block: cross_matmul(*block), (x, y), heavy)
+def cross_moments(
+    sides: list[tuple[list[Float[Array, "n _p"]], list[Float[Array, "n _q"]]]], heavy: Int[Array, "h"] | None
+) -> list[Float[Array, "_p _q"]]:
+    """`XᵀY` of each pair of sides, each side being some layers put side by side.
+
+    The derivative does not care in which order rows are added.
+    """
+    return _over_blocks(_side_by_side, sides, heavy)
 
 
 @cross_moments.defjvp
-def _cross_moments_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    (x, y, heavy), (dx, dy, _) = primals, tangents
-    return cross_moments(x, y, heavy), cross_matmul(dx, y) + cross_matmul(x, dy)
+def _cross_moments_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[list[Array], list[Array]]:
+    (sides, heavy), (moves, _) = primals, tangents
+    moved_a = _side_by_side([(da, b) for (_, b), (da, _) in zip(sides, moves, strict=True)])
+    moved_b = _side_by_side([(a, db) for (a, _), (_, db) in zip(sides, moves, strict=True)])
+    return cross_moments(sides, heavy), jax.tree.map(jnp.add, moved_a, moved_b)
+
+
+def _side_by_side(sides: list[tuple[list[Array], list[Array]]]) -> list[Array]:
+    return [cross_matmul(jnp.concatenate(a, axis=1), jnp.concatenate(b, axis=1)) for a, b in sides]
 
 
 @jax.custom_jvp
