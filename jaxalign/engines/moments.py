@@ -82,6 +82,8 @@ def _squared_moments(
     if not same:
         across = cross_moments([(layers[:split], layers[split:])], heavy)[0]
         return block_norms(across, widths[:split], widths[split:]), own
+    if len(layers) == 1:
+        return own[:, None], own
     # Layer i against all later ones side by side.
     across = cross_moments([([x], layers[i + 1 :]) for i, x in enumerate(layers[:-1])], heavy)
     rows = [block_norms(c, widths[i : i + 1], widths[i + 1 :])[0] for i, c in enumerate(across)]

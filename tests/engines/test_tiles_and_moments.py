@@ -168,3 +168,13 @@ def test_the_plan_takes_the_cheaper_engine(monkeypatch, n, a, b, kernel, moments
     assert taken == ["moment_products" if moments_win else "tile_products"]
     if kernel.dot_product:
         assert (planner.moment_cost(n, a, b or ()) <= planner.tile_cost(n, a, b or ())) == moments_win
+
+
+@pytest.mark.parametrize("centering", CENTERINGS)
+def test_one_layer_with_itself(centering):
+    """No pairs at all above the diagonal."""
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((60, 5)), jnp.float32)
+    gram = GramSignature(Linear(), centering=centering)(x)
+    found = moments.moment_products([gram], None, centering=centering)
+    np.testing.assert_allclose(found.cosine(), [[1.0]], rtol=1e-6)
+    np.testing.assert_allclose(found.cross, tiles.tile_products([gram], None, centering=centering).cross, rtol=1e-5)
