@@ -72,7 +72,8 @@ def compare(
 
     Example:
       >>> x = np.random.default_rng(0).normal(size=(30, 8))
-      >>> result = compare({"wide": x, "narrow": x[:, :4]}, measures=measures.cka())
+      >>> from jaxalign.measures import cka
+      >>> result = compare({"wide": x, "narrow": x[:, :4]}, measures=cka())
       >>> result.names_a
       ('wide', 'narrow')
     """
