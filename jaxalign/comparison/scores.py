@@ -26,20 +26,8 @@ class BestPair(NamedTuple):
 class Scores:
     """Scores of every layer of one side with every layer of the other.
 
-    What `Comparison` is, without its ways out: files, tables and pictures.
-
-    Attributes:
-      values: measure -> scores, `(La, Lb)`; row `i` belongs to `names_a[i]`.
-      layers_a: `(model, layer)` of every row; the model is `""` when models were not named.
-      layers_b: the same for every column.
-      widths_a: features of every row's layer.
-      widths_b: features of every column's layer.
-      definitions: measure -> what exactly was computed, settings included.
-      bounds: measure -> smallest and largest possible score.
-      chance: measure -> what unrelated representations score, in words.
-      larger_is_closer: measure -> whether it is a similarity.
-      same: both sides are the same layers.
-      info: number of examples, dtypes, whether ids were checked, seed, versions, backend.
+    What `Comparison` is, without its ways out: files, tables and pictures. Its documentation
+    says what the attributes are.
     """
 
     values: Mapping[str, np.ndarray]

@@ -107,7 +107,7 @@ def definitions(x, y):
     return found
 
 
-def check(found, expected, dtype):
+def assert_values(found, expected, dtype):
     """All names of `expected`, to 1e-10 in float64 and 1e-5 in float32."""
     tolerance = 1e-10 if dtype == "float64" else 1e-5
     expected = {name: value for name, value in expected.items() if name in found}
@@ -123,21 +123,21 @@ def check(found, expected, dtype):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("case", CASES)
 def test_values_equal_the_reference(case, dtype):
-    check(values(case, dtype), GOLDEN["reference"][case], dtype)
+    assert_values(values(case, dtype), GOLDEN["reference"][case], dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("case", CASES)
 def test_values_equal_the_definitions(case, dtype):
     x, y = CASES[case]
-    check(values(case, dtype), definitions(x, y), dtype)
+    assert_values(values(case, dtype), definitions(x, y), dtype)
 
 
 def test_neighbor_overlaps_equal_the_definition():
     x, y = CASES["A"]
     expected = {f"mutual_knn_{k}": nearest.mutual_knn(x, y, k) for k in (1, 5, 10)}
     expected |= {f"mutual_knn_{k}_euclidean": nearest.mutual_knn(x, y, k, "euclidean") for k in (1, 5, 10)}
-    check(values("A", "float64"), expected, "float64")
+    assert_values(values("A", "float64"), expected, "float64")
 
 
 @pytest.mark.parametrize("peer", GOLDEN["peers"])

@@ -35,7 +35,7 @@ def dense(matrices_a, matrices_b, centering):
     return inner, norms
 
 
-def check(products, matrices_a, matrices_b, centering):
+def assert_products(products, matrices_a, matrices_b, centering):
     inner, norms = dense(matrices_a, matrices_b, centering)
     scale = np.maximum(norms, 1e-300)
     np.testing.assert_allclose(np.asarray(products.inner()) / scale, inner / scale, atol=1e-10)
@@ -65,8 +65,8 @@ def test_engines_equal_the_dense_definition(engine, n):
         if (centering == "none" and n != 5) or (centering == "unbiased" and n < 4):
             continue
         across, within = run_fast(engine, centering, *arrays)
-        check(across, matrices_a, matrices_b, centering)
-        check(within, matrices_a, matrices_a, centering)
+        assert_products(across, matrices_a, matrices_b, centering)
+        assert_products(within, matrices_a, matrices_a, centering)
 
 
 @pytest.mark.usefixtures("float64")
@@ -84,8 +84,8 @@ def test_tiles_of_other_kernels_in_many_blocks(monkeypatch):
 
     matrices_a, matrices_b = [oracle.rbf(x, 2.0) for x in a], [oracle.rbf(x, 3.0) for x in b]
     for centering, (across, within) in zip(("biased", "unbiased"), run_rbf(a, b), strict=True):
-        check(across, matrices_a, matrices_b, centering)
-        check(within, matrices_a, matrices_a, centering)
+        assert_products(across, matrices_a, matrices_b, centering)
+        assert_products(within, matrices_a, matrices_a, centering)
 
 
 @pytest.mark.usefixtures("float64")
@@ -99,8 +99,8 @@ def test_moments_in_many_blocks(monkeypatch, heavy):
     for centering in ("biased", "unbiased"):
         # Not `run_fast`, which knows this shape under other settings.
         across, within = jax.jit(partial(run, moments.moment_products, centering))(a, b)
-        check(across, matrices_a, matrices_b, centering)
-        check(within, matrices_a, matrices_a, centering)
+        assert_products(across, matrices_a, matrices_b, centering)
+        assert_products(within, matrices_a, matrices_a, centering)
 
 
 @pytest.mark.usefixtures("float64")
