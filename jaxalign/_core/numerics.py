@@ -105,8 +105,7 @@ def normalize_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     x = widen(x)
     x = x * binary_scale(x, axis=1)
     length = safe_sqrt(jnp.sum(x * x, axis=1, keepdims=True))
-    # A factor for each row: XLA keeps an array in between for the sake of dividing every entry.
-    return x * safe_divide(jnp.ones_like(length), length)
+    return safe_divide(x, length)
 
 
 def binary_scale(x: Array, *, axis: int | None = None) -> Array:

@@ -21,10 +21,10 @@ from jaxalign.signatures.gram import GramSignature
 
 
 def count_parts(measure: Measure, n: int, parts: float) -> int:
-    """In how many parts to sweep: about `parts`, at most one a strip of tiles, and one where only the measure knows how."""
+    """In how many parts to sweep: about `parts`, at most one a tile, and one where only the measure knows how."""
     if not isinstance(measure.signature, GramSignature) or not isinstance(measure.score, KernelScore):
         return 1
-    return max(1, min(math.ceil(parts), tiles.strip_count(n)))
+    return max(1, min(math.ceil(parts), tiles.tile_count(n)))
 
 
 def sweep_in_parts(
@@ -60,7 +60,7 @@ def sweep_in_parts(
     first = 0
     if kept is not None:
         first, state = int(kept[0]), jax.tree.unflatten(structure, jax.device_put(kept[1:]))
-    ends = [tiles.strip_count(n) * part // parts for part in range(1, parts + 1)]
+    ends = [tiles.tile_count(n) * part // parts for part in range(1, parts + 1)]
     for end in ends:
         if end > first:
             state = _advance(state, grams_a, grams_b, first, end, centering=score.centering)

@@ -9,7 +9,7 @@ the tiles and `L · n` for the row sums, whatever the number of examples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import chex
 import jax
@@ -58,63 +58,62 @@ def merge(one: TileSums, other: TileSums) -> TileSums:
     return jax.tree.map(jnp.add, one, other)
 
 
-def add_strip(
-    state: TileSums, a: Sequence[Gram], b: Sequence[Gram] | None, row: Int[Array, ""], *, hollow: bool
+def update(
+    state: TileSums,
+    a: Sequence[Gram],
+    b: Sequence[Gram] | None,
+    row: Int[Array, ""],
+    column: Int[Array, ""],
+    *,
+    size: int,
+    hollow: bool,
 ) -> TileSums:
-    """Add the tiles of block row `row` that `tile_plan` gives it, and their mirror images.
-
-    These are the one on the diagonal and the next `(blocks - 1) / 2` columns, cyclically: for an
-    odd number of blocks that is one of every two mirrored tiles, and as many in every row.
+    """Add the tile in block row `row` and block column `column`, and its mirror image.
 
     Args:
       state: sums so far.
       a: layers of one side.
       b: layers of the other, or None when both sides are the same.
-      row: which block row.
+      row: which block of `size` rows; the last block may be short.
+      column: which block of `size` columns.
+      size: rows and columns of a tile, static.
       hollow: leave the diagonal of the matrices out, static.
     """
-    layers = [*a, *(b or ())]
-    n = layers[0].rows.shape[0]
-    size, blocks = tile_plan(n)
-
-    def start_of(block: Array) -> Array:
-        return jnp.minimum(block * size, n - size)
-
-    def cut(gram: Gram, block: Array) -> Gram:
-        # The last block is moved up to fit; rows that the block before it had count once.
-        part = gram.block(start_of(block), size)
-        if blocks * size == n:
-            return part
-        fresh = start_of(block) + jnp.arange(size, dtype=block.dtype) >= block * size
-        return replace(part, mask=fresh if part.mask is None else part.mask & fresh)
+    n = a[0].rows.shape[0]
+    starts = [jnp.minimum(block * size, n - size) for block in (row, column)]
+    diagonal = row == column
 
     # Tiles are recomputed in the backward pass: kept, they would be the n × n matrices.
     @jax.checkpoint
-    def parts(strip: list[Gram], layers: list[Gram], column: Array) -> tuple[Array, Array, Array, Array]:
-        tiles = jnp.stack([part.tile(cut(gram, column)) for part, gram in zip(strip, layers, strict=True)])
-        if hollow:
-            tiles = jnp.where((row == column) & jnp.eye(size, dtype=bool), 0, tiles)
-        flat = tiles.reshape(len(layers), -1)
+    def parts(a: Sequence[Gram], b: Sequence[Gram] | None) -> tuple[Array, Array, Array, Array]:
+        indices = [start + jnp.arange(size, dtype=start.dtype) for start in starts]
+        # The last block is moved up to fit; rows that the block before it had count once.
+        fresh = [i >= block * size for i, block in zip(indices, (row, column), strict=True)]
+        apart = indices[0][:, None] != indices[1][None, :] if hollow else None
+
+        def tile(gram: Gram) -> Float[Array, "b b"]:
+            weights = [
+                jnp.where(new, lax.dynamic_slice_in_dim(gram.weights, start, size), 0)
+                for new, start in zip(fresh, starts, strict=True)
+            ]
+            entries = gram.tile(starts[0], starts[1], size) * weights[0][:, None] * weights[1][None, :]
+            return entries if apart is None else jnp.where(apart, entries, 0)
+
+        tiles = jnp.stack([tile(gram) for gram in [*a, *(b or ())]])
+        flat = tiles.reshape(tiles.shape[0], -1)
         cross = contract(flat[: len(a)], flat if b is None else flat[len(a) :], (1, 1))
         own = jnp.diagonal(cross) if b is None else jnp.sum(flat * flat, axis=1)
         return cross, own, jnp.sum(tiles, axis=2), jnp.sum(tiles, axis=1)
 
-    def visit(step: Array, carried: tuple[TileSums, Array]) -> tuple[TileSums, Array]:
-        state, strip_sums = carried
-        column = (row + step) % blocks
-        cross, own, row_sums, column_sums = parts(strip, layers, column)
-        mirrored = jnp.where(step == 0, 0, 1).astype(cross.dtype)
-        state = TileSums(
-            cross=state.cross + cross * (1 + mirrored),
-            own=state.own + own * (1 + mirrored),
-            sums=_add_slice(state.sums, column_sums * mirrored, start_of(column)),
-        )
-        return state, strip_sums + row_sums
-
-    strip = [cut(gram, row) for gram in layers]
-    strip_sums = jnp.zeros((len(layers), size), state.sums.dtype)
-    state, strip_sums = lax.fori_loop(0, blocks // 2 + 1, visit, (state, strip_sums))
-    return replace(state, sums=_add_slice(state.sums, strip_sums, start_of(row)))
+    cross, own, row_sums, column_sums = parts(a, b)
+    mirrored = jnp.where(diagonal, 0, 1).astype(cross.dtype)
+    sums = _add_slice(state.sums, row_sums, starts[0])
+    sums = _add_slice(sums, column_sums * mirrored, starts[1])
+    return TileSums(
+        cross=state.cross + cross * (1 + mirrored),
+        own=state.own + own * (1 + mirrored),
+        sums=sums,
+    )
 
 
 def _add_slice(sums: Float[Array, "L n"], values: Float[Array, "L b"], start: Array) -> Float[Array, "L n"]:
@@ -147,7 +146,7 @@ def tile_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: str
       b: layers of the other, or None to compare `a` with itself.
       centering: one of `CENTERINGS`, static.
     """
-    state = advance(init(a, b), a, b, 0, strip_count(a[0].rows.shape[0]), centering=centering)
+    state = advance(init(a, b), a, b, 0, tile_count(a[0].rows.shape[0]), centering=centering)
     return finish(state, a, b, centering)
 
 
@@ -160,7 +159,7 @@ def advance(
     *,
     centering: str,
 ) -> TileSums:
-    """Add the strips `first`, ..., `end - 1` of a sweep of `strip_count` strips of tiles.
+    """Add the tiles `first`, ..., `end - 1` of a sweep of `tile_count` tiles.
 
     Args:
       state: sums so far.
@@ -170,20 +169,27 @@ def advance(
       end: likewise.
       centering: one of `CENTERINGS`, static.
     """
+    size, blocks = tile_plan(a[0].rows.shape[0])
 
-    def visit(row: Array, state: TileSums) -> TileSums:
-        return add_strip(state, a, b, row, hollow=centering == "unbiased")
+    def visit(step: Array, state: TileSums) -> TileSums:
+        # Block row i with i, i + 1, ..., i + (blocks - 1) / 2, cyclically: for an odd number of
+        # blocks that is one of every two mirrored tiles, in a loop of fixed length.
+        row = step % blocks
+        column = (row + step // blocks) % blocks
+        return update(state, a, b, row, column, size=size, hollow=centering == "unbiased")
 
     return lax.fori_loop(first, end, visit, state)
 
 
-def strip_count(n: int) -> int:
-    """How many strips of tiles a sweep over `n` examples visits."""
-    return tile_plan(n)[1]
+def tile_count(n: int) -> int:
+    """How many tiles a sweep over `n` examples visits."""
+    _, blocks = tile_plan(n)
+    return blocks * (blocks // 2 + 1)
 
 
 def tile_plan(n: int) -> tuple[int, int]:
     """Rows of a tile and number of block rows, odd, for `n` examples."""
     blocks = -(-n // TILE_ROWS)
     blocks += 1 - blocks % 2
-    return -(-n // blocks), blocks
+    size = -(-n // blocks)
+    return min(n, -(-size // 16) * 16), blocks

@@ -47,25 +47,11 @@ class Gram:
         n = self.rows.shape[0]
         return jnp.ones(n, self.rows.dtype) if self.mask is None else self.mask.astype(self.rows.dtype)
 
-    def block(self, start: Array | int, size: int) -> Gram:
-        """The Gram matrix of `size` of the rows, from `start` on."""
-
-        def cut(x: Array) -> Array:
-            return lax.dynamic_slice_in_dim(x, start, size)
-
-        mask = None if self.mask is None else cut(self.mask)
-        return replace(self, rows=cut(self.rows), mask=mask, shift=cut(self.shift))
-
-    def tile(self, other: Gram) -> Float[Array, "b c"]:
-        """`(K_ij - shift_i - shift_j) * gain` of these rows against those of another block of the same matrix.
-
-        Rows and columns that do not count are 0.
-        """
-        entries = self.kernel.evaluate(self.rows, other.rows)
-        entries = (entries - (self.shift[:, None] + other.shift[None, :])) * self.gain
-        if self.mask is None:
-            return entries
-        return entries * self.weights[:, None] * other.weights[None, :]
+    def tile(self, start: Array | int, start_other: Array | int, size: int) -> Float[Array, "b b"]:
+        """`(K_ij - shift_i - shift_j) * gain` for `size` rows from one start against `size` from another."""
+        block, other = (lax.dynamic_slice_in_dim(self.rows, at, size) for at in (start, start_other))
+        shift, shift_other = (lax.dynamic_slice_in_dim(self.shift, at, size) for at in (start, start_other))
+        return (self.kernel.evaluate(block, other) - (shift[:, None] + shift_other[None, :])) * self.gain
 
     def matrix(self) -> Float[Array, "n n"]:
         """The whole matrix in the user's units, `O(n²)` memory; padded rows and columns are 0.

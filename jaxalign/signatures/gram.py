@@ -65,11 +65,8 @@ class GramSignature:
     def _inner_product(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Gram:
         """The signature for a kernel whose entries are brought near 1, and centered, through the rows."""
         rows = self.kernel.features(mask_rows(widen(x), mask))
-        one, none = jnp.ones((), rows.dtype), jnp.zeros(rows.shape[0], rows.dtype)
-        scale = one
-        if not self.kernel.row_scale_free:
-            scale = binary_scale(rows)
-            rows = rows * scale
+        scale, one, none = binary_scale(rows), jnp.ones((), rows.dtype), jnp.zeros(rows.shape[0], rows.dtype)
+        rows = rows * scale
         if self.centering != "none":
             rows = center_columns(rows, mask)
         if self.centering == "unbiased":
