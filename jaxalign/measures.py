@@ -51,7 +51,7 @@ class Signature(Protocol):
         """The signature of one representation, `(n, d)`, a pytree."""
         ...
 
-    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Any]:
+    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> Sequence[Any]:
         """The signatures of several representations of the same examples."""
         ...
 

@@ -85,27 +85,41 @@ def column_mean(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) ->
     return first + jnp.sum(difference, axis=0) / jnp.maximum(row_count(x, mask), 1)
 
 
-def center_columns(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Float[Array, "n d"]:
-    """Rows minus their mean, in the accumulation dtype; padded rows become 0.
+def column_centers(
+    x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None
+) -> tuple[Float[Array, "d"], Float[Array, "d"]]:
+    """Two vectors to take off the rows, one after the other, that leave them with mean 0.
 
-    A mean is rounded at the size of the offset. What that leaves is the same in every row and
-    is taken off again, as the mean of the centered rows; all gradient flows through that.
+    A mean is rounded at the size of the offset. What that leaves is the same in every row: the
+    second vector, the mean of the centered rows. All gradient flows through that.
     """
-    centered = mask_rows(widen(x) - lax.stop_gradient(column_mean(x, mask))[None, :], mask)
-    left = jnp.sum(centered, axis=0) / jnp.maximum(row_count(x, mask), 1)
-    return mask_rows(centered - left[None, :], mask)
+    mean = lax.stop_gradient(column_mean(x, mask))
+    centered = mask_rows(widen(x) - mean[None, :], mask)
+    return mean, jnp.sum(centered, axis=0) / jnp.maximum(row_count(x, mask), 1)
+
+
+def center_columns(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Float[Array, "n d"]:
+    """Rows minus their mean, in the accumulation dtype; padded rows become 0."""
+    mean, left = column_centers(x, mask)
+    return mask_rows(widen(x) - mean[None, :] - left[None, :], mask)
+
+
+def unit_factors(x: Float[Array, "n d"]) -> Float[Array, "n"]:
+    """What rows are multiplied by to have length 1; 0 with zero gradient for a zero row.
+
+    Lengths are taken of rows divided by a power of two near their largest entry, which is
+    exact, so that squares neither overflow nor vanish.
+    """
+    x = widen(x)
+    scale = binary_scale(x, axis=1)
+    scaled = x * scale
+    length = safe_sqrt(jnp.sum(scaled * scaled, axis=1))
+    return scale[:, 0] * safe_divide(jnp.ones_like(length), length)
 
 
 def normalize_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """Rows divided by their Euclidean length; a zero row stays zero, with zero gradient.
-
-    Each row is first divided by a power of two near its largest entry, which is exact,
-    so that squares neither overflow nor vanish.
-    """
-    x = widen(x)
-    x = x * binary_scale(x, axis=1)
-    length = safe_sqrt(jnp.sum(x * x, axis=1, keepdims=True))
-    return safe_divide(x, length)
+    """Rows times their `unit_factors`: of Euclidean length 1, or 0."""
+    return widen(x) * unit_factors(x)[:, None]
 
 
 def binary_scale(x: Array, *, axis: int | None = None) -> Array:

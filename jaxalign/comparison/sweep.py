@@ -15,7 +15,7 @@ from jaxalign.alignment.kernel import KernelScore
 from jaxalign.comparison.progress import Tick
 from jaxalign.comparison.store import Store
 from jaxalign.engines import tiles
-from jaxalign.kernels.gram import Gram
+from jaxalign.kernels.gram import Grams
 from jaxalign.measures import Measure
 from jaxalign.signatures.gram import GramSignature
 
@@ -52,7 +52,7 @@ def sweep_in_parts(
     """
     score: Any = measure.score
     grams_a, grams_b = _prepare(measure, a, b, mask)
-    n = grams_a[0].rows.shape[0]
+    n = grams_a.examples
     state = tiles.init(grams_a, grams_b)
     leaves, structure = jax.tree.flatten(state)
     done = jax.ShapeDtypeStruct((), np.dtype(np.int64))
@@ -71,9 +71,7 @@ def sweep_in_parts(
 
 
 @jax.jit
-def _prepare(
-    measure: Measure, a: list[Array], b: list[Array] | None, mask: Array | None
-) -> tuple[list[Gram], list[Gram] | None]:
+def _prepare(measure: Measure, a: list[Array], b: list[Array] | None, mask: Array | None) -> tuple[Grams, Grams | None]:
     grams = measure.signature.many(a, mask)
     if b is None and measure.signature_y is None:
         return grams, None
@@ -82,12 +80,12 @@ def _prepare(
 
 @functools.partial(jax.jit, static_argnames="centering")
 def _advance(
-    state: tiles.TileSums, a: list[Gram], b: list[Gram] | None, first: Any, end: Any, *, centering: str
+    state: tiles.TileSums, a: Grams, b: Grams | None, first: Any, end: Any, *, centering: str
 ) -> tiles.TileSums:
     first, end = (jnp.asarray(step, jnp.int32) for step in (first, end))
     return tiles.advance(state, a, b, first, end, centering=centering)
 
 
 @jax.jit
-def _finish(score: KernelScore, state: tiles.TileSums, a: list[Gram], b: list[Gram] | None) -> Array:
+def _finish(score: KernelScore, state: tiles.TileSums, a: Grams, b: Grams | None) -> Array:
     return score.finish(tiles.finish(state, a, b, score.centering))

@@ -48,6 +48,7 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
       b: layers of the other, or None to compare `a` with itself.
       centering: one of `CENTERINGS`, static.
     """
+    a, b = list(a), None if b is None else list(b)
     grams = [*a, *(b or ())]
     layers = [gram.rows for gram in grams]
     chex.assert_equal_shape_prefix(layers, 1)

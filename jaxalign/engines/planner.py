@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jaxalign.engines.moments import moment_products
 from jaxalign.engines.products import Products
 from jaxalign.engines.tiles import tile_products
-from jaxalign.kernels.gram import Gram
+from jaxalign.kernels.gram import Gram, Grams
 
 
 def gram_products(a: Sequence[Gram], b: Sequence[Gram] | None = None, *, centering: str) -> Products:
@@ -18,19 +18,18 @@ def gram_products(a: Sequence[Gram], b: Sequence[Gram] | None = None, *, centeri
       b: layers of the other, or None to compare `a` with itself.
       centering: `"none"`, `"biased"` or `"unbiased"`, static.
     """
+    a, b = Grams.of(a), None if b is None else Grams.of(b)
     if moments_are_cheaper(a, b):
         return moment_products(a, b, centering=centering)
     return tile_products(a, b, centering=centering)
 
 
-def moments_are_cheaper(a: Sequence[Gram], b: Sequence[Gram] | None) -> bool:
+def moments_are_cheaper(a: Grams, b: Grams | None) -> bool:
     """Whether every kernel is an inner product and moments of features cost less than tiles."""
-    layers = [*a, *(b or ())]
-    if not all(gram.kernel.dot_product for gram in layers):
+    if not all(stack.kernel.dot_product for side in (a, b) if side for stack in side.stacks):
         return False
-    n = layers[0].rows.shape[0]
-    widths = [[gram.rows.shape[1] for gram in side] for side in (a, b or ())]
-    return moment_cost(n, *widths) <= tile_cost(n, *widths)
+    widths = a.widths, b.widths if b else ()
+    return moment_cost(a.examples, *widths) <= tile_cost(a.examples, *widths)
 
 
 def moment_cost(n: int, a: Sequence[int], b: Sequence[int]) -> float:

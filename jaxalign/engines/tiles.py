@@ -9,7 +9,7 @@ the tiles and `L · n` for the row sums, whatever the number of examples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import chex
 import jax
@@ -19,7 +19,7 @@ from jax import lax
 from jaxalign._core.numerics import contract
 from jaxalign._core.typing import Array, Float, Int
 from jaxalign.engines.products import Products, finish_cross, finish_self
-from jaxalign.kernels.gram import Gram
+from jaxalign.kernels.gram import Gram, Grams
 
 #: Rows of a tile, at most: `L · size²` floats of up to some dozen layers stay in cache.
 TILE_ROWS = 256
@@ -29,6 +29,8 @@ TILE_ROWS = 256
 @dataclass(frozen=True)
 class TileSums:
     """What tiles add up to; states of disjoint sets of tiles merge by addition.
+
+    Layers are in the order of their stacks.
 
     Attributes:
       cross: `Σ K_a K_b`, `(La, Lb)`.
@@ -41,15 +43,15 @@ class TileSums:
     sums: Float[Array, "L n"]
 
 
-def init(a: Sequence[Gram], b: Sequence[Gram] | None) -> TileSums:
+def init(a: Grams, b: Grams | None) -> TileSums:
     """Sums over no tiles."""
-    layers = [*a, *(b or ())]
-    chex.assert_equal_shape_prefix([gram.rows for gram in layers], 1)
-    n, dtype = layers[0].rows.shape[0], layers[0].rows.dtype
+    stacks = [*a.stacks, *(b.stacks if b else ())]
+    chex.assert_equal_shape_prefix([stack.raw[0] for stack in stacks], 1)
+    layers, dtype = len(a) + len(b or ()), stacks[0].raw.dtype
     return TileSums(
         cross=jnp.zeros((len(a), len(a if b is None else b)), dtype),
-        own=jnp.zeros(len(layers), dtype),
-        sums=jnp.zeros((len(layers), n), dtype),
+        own=jnp.zeros(layers, dtype),
+        sums=jnp.zeros((layers, a.examples), dtype),
     )
 
 
@@ -59,14 +61,7 @@ def merge(one: TileSums, other: TileSums) -> TileSums:
 
 
 def update(
-    state: TileSums,
-    a: Sequence[Gram],
-    b: Sequence[Gram] | None,
-    row: Int[Array, ""],
-    column: Int[Array, ""],
-    *,
-    size: int,
-    hollow: bool,
+    state: TileSums, a: Grams, b: Grams | None, row: Int[Array, ""], column: Int[Array, ""], *, hollow: bool
 ) -> TileSums:
     """Add the tile in block row `row` and block column `column`, and its mirror image.
 
@@ -74,36 +69,37 @@ def update(
       state: sums so far.
       a: layers of one side.
       b: layers of the other, or None when both sides are the same.
-      row: which block of `size` rows; the last block may be short.
-      column: which block of `size` columns.
-      size: rows and columns of a tile, static.
+      row: which block of rows, as `tile_plan` cuts them.
+      column: which block of columns.
       hollow: leave the diagonal of the matrices out, static.
     """
-    n = a[0].rows.shape[0]
+    n = a.examples
+    size, blocks = tile_plan(n)
+    # The last blocks are moved up to fit; rows that the block before them had count once.
     starts = [jnp.minimum(block * size, n - size) for block in (row, column)]
     diagonal = row == column
 
+    def cut(gram: Gram, block: Array, start: Array) -> Gram:
+        part = gram.block(start, size)
+        if blocks * size == n:
+            return part
+        fresh = start + jnp.arange(size, dtype=start.dtype) >= block * size
+        return replace(part, mask=fresh if part.mask is None else part.mask & fresh)
+
+    def tile(gram: Gram) -> Float[Array, "b b"]:
+        one, other = (cut(gram, block, start) for block, start in zip((row, column), starts, strict=True))
+        entries = one.tile(other)
+        return jnp.where(diagonal & jnp.eye(size, dtype=bool), 0, entries) if hollow else entries
+
     # Tiles are recomputed in the backward pass: kept, they would be the n × n matrices.
     @jax.checkpoint
-    def parts(a: Sequence[Gram], b: Sequence[Gram] | None) -> tuple[Array, Array, Array, Array]:
-        indices = [start + jnp.arange(size, dtype=start.dtype) for start in starts]
-        # The last block is moved up to fit; rows that the block before it had count once.
-        fresh = [i >= block * size for i, block in zip(indices, (row, column), strict=True)]
-        apart = indices[0][:, None] != indices[1][None, :] if hollow else None
-
-        def tile(gram: Gram) -> Float[Array, "b b"]:
-            weights = [
-                jnp.where(new, lax.dynamic_slice_in_dim(gram.weights, start, size), 0)
-                for new, start in zip(fresh, starts, strict=True)
-            ]
-            entries = gram.tile(starts[0], starts[1], size) * weights[0][:, None] * weights[1][None, :]
-            return entries if apart is None else jnp.where(apart, entries, 0)
-
-        tiles = jnp.stack([tile(gram) for gram in [*a, *(b or ())]])
-        flat = tiles.reshape(tiles.shape[0], -1)
-        cross = contract(flat[: len(a)], flat if b is None else flat[len(a) :], (1, 1))
-        own = jnp.diagonal(cross) if b is None else jnp.sum(flat * flat, axis=1)
-        return cross, own, jnp.sum(tiles, axis=2), jnp.sum(tiles, axis=1)
+    def parts(a: Grams, b: Grams | None) -> tuple[Array, Array, Array, Array]:
+        sides = [side.map(tile) for side in (a, b) if side is not None]
+        flat = [tiles.reshape(tiles.shape[0], -1) for tiles in sides]
+        cross = contract(flat[0], flat[-1], (1, 1))
+        own = jnp.diagonal(cross) if b is None else jnp.concatenate([jnp.sum(f * f, axis=1) for f in flat])
+        row_sums, column_sums = (jnp.concatenate([jnp.sum(tiles, axis=i) for tiles in sides]) for i in (2, 1))
+        return cross, own, row_sums, column_sums
 
     cross, own, row_sums, column_sums = parts(a, b)
     mirrored = jnp.where(diagonal, 0, 1).astype(cross.dtype)
@@ -122,19 +118,19 @@ def _add_slice(sums: Float[Array, "L n"], values: Float[Array, "L b"], start: Ar
     return lax.dynamic_update_slice_in_dim(sums, there + values, start, axis=1)
 
 
-def finish(state: TileSums, a: Sequence[Gram], b: Sequence[Gram] | None, centering: str) -> Products:
+def finish(state: TileSums, a: Grams, b: Grams | None, centering: str) -> Products:
     """Inner products of the centered matrices, once every tile has been added."""
-    count = a[0].count
+    other = a if b is None else b
     sums_a, sums_b = state.sums[: len(a)], state.sums if b is None else state.sums[len(a) :]
-    own = finish_self(state.own, state.sums, count, centering)
-    units_a = jnp.stack([gram.units for gram in a])
+    own = finish_self(state.own, state.sums, a.counted, centering)
+    cross = finish_cross(state.cross, sums_a, sums_b, a.counted, centering)
     return Products(
-        cross=finish_cross(state.cross, sums_a, sums_b, count, centering),
-        self_a=own[: len(a)],
-        self_b=own if b is None else own[len(a) :],
-        units_a=units_a,
-        units_b=units_a if b is None else jnp.stack([gram.units for gram in b]),
-        count=count,
+        cross=a.in_order(other.in_order(cross, axis=1)),
+        self_a=a.in_order(own[: len(a)]),
+        self_b=other.in_order(own[-len(other) :]),
+        units_a=a.units,
+        units_b=other.units,
+        count=a.counted,
     )
 
 
@@ -146,14 +142,15 @@ def tile_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: str
       b: layers of the other, or None to compare `a` with itself.
       centering: one of `CENTERINGS`, static.
     """
-    state = advance(init(a, b), a, b, 0, tile_count(a[0].rows.shape[0]), centering=centering)
+    a, b = Grams.of(a), None if b is None else Grams.of(b)
+    state = advance(init(a, b), a, b, 0, tile_count(a.examples), centering=centering)
     return finish(state, a, b, centering)
 
 
 def advance(
     state: TileSums,
-    a: Sequence[Gram],
-    b: Sequence[Gram] | None,
+    a: Grams,
+    b: Grams | None,
     first: Int[Array, ""] | int,
     end: Int[Array, ""] | int,
     *,
@@ -169,14 +166,14 @@ def advance(
       end: likewise.
       centering: one of `CENTERINGS`, static.
     """
-    size, blocks = tile_plan(a[0].rows.shape[0])
+    _, blocks = tile_plan(a.examples)
 
     def visit(step: Array, state: TileSums) -> TileSums:
         # Block row i with i, i + 1, ..., i + (blocks - 1) / 2, cyclically: for an odd number of
         # blocks that is one of every two mirrored tiles, in a loop of fixed length.
         row = step % blocks
         column = (row + step // blocks) % blocks
-        return update(state, a, b, row, column, size=size, hollow=centering == "unbiased")
+        return update(state, a, b, row, column, hollow=centering == "unbiased")
 
     return lax.fori_loop(first, end, visit, state)
 
@@ -191,5 +188,4 @@ def tile_plan(n: int) -> tuple[int, int]:
     """Rows of a tile and number of block rows, odd, for `n` examples."""
     blocks = -(-n // TILE_ROWS)
     blocks += 1 - blocks % 2
-    size = -(-n // blocks)
-    return min(n, -(-size // 16) * 16), blocks
+    return -(-n // blocks), blocks

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 
 from jaxalign._core.checks import as_array, check_matrix
-from jaxalign._core.numerics import accum_dtype, column_mean
+from jaxalign._core.numerics import accum_dtype, column_mean, widen
 from jaxalign._core.typing import Array, Bool, Float
 
 
@@ -19,7 +20,7 @@ class Kernel(ABC):
     `kernel(x, y)` is the `(n, m)` matrix, `kernel(x)` is `kernel(x, x)` and
     `kernel.diag(x)` its diagonal, a vector. Every kernel is an immutable pytree.
 
-    An engine uses the parts: `features` once per representation, `fit` once to settle
+    An engine uses the parts: `row_factors` once per representation, `fit` once to settle
     what depends on the data, then `evaluate` on blocks of prepared rows.
     """
 
@@ -49,9 +50,13 @@ class Kernel(ABC):
     def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
         """`k(x_i, x_i)` of prepared rows."""
 
-    def features(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        """Rows as `evaluate` wants them; the rows themselves unless a kernel prepares them."""
-        return x
+    def row_factors(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
+        """What to multiply each row by before `evaluate`; 1 unless a kernel scales rows."""
+        return jnp.ones(x.shape[0], accum_dtype(x))
+
+    def scaled(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        """Rows times their `row_factors`."""
+        return widen(x) * self.row_factors(x)[:, None]
 
     def fit(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Kernel:
         """The kernel with every setting that depends on the data made a number."""
@@ -79,7 +84,7 @@ class Kernel(ABC):
             dtype = accum_dtype(x, y)
             origin = column_mean(x.astype(dtype))[None, :]
             x, y = x.astype(dtype) - origin, y.astype(dtype) - origin
-        return kernel.evaluate(kernel.features(x), kernel.features(y))
+        return kernel.evaluate(kernel.scaled(x), kernel.scaled(y))
 
     def __add__(self, other: Kernel) -> Sum:
         return Sum(self, other)
@@ -121,10 +126,10 @@ class _Pair(Kernel):
         return type(self)(self.left.fit(x, mask), self.right.fit(x, mask))
 
     def _both(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> list[Float[Array, "n m"]]:
-        return [k.evaluate(k.features(x), k.features(y)) for k in (self.left, self.right)]
+        return [k.evaluate(k.scaled(x), k.scaled(y)) for k in (self.left, self.right)]
 
     def _diagonals(self, x: Float[Array, "n d"]) -> list[Float[Array, "n"]]:
-        return [k.diag(k.features(x)) for k in (self.left, self.right)]
+        return [k.diag(k.scaled(x)) for k in (self.left, self.right)]
 
 
 @jax.tree_util.register_dataclass

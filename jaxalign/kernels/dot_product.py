@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign._core.checks import check_integer
-from jaxalign._core.numerics import accum_dtype, gram_matmul, normalize_rows, widen
+from jaxalign._core.numerics import accum_dtype, gram_matmul, unit_factors, widen
 from jaxalign._core.typing import Array, Float
 from jaxalign.kernels.base import Kernel
 
@@ -60,9 +60,9 @@ class Cosine(Linear):
         """`cosine`."""
         return "cosine"
 
-    def features(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        """Rows of unit length."""
-        return normalize_rows(x)
+    def row_factors(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
+        """What brings rows to unit length."""
+        return unit_factors(x)
 
 
 @jax.tree_util.register_dataclass

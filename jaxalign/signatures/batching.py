@@ -22,6 +22,28 @@ MOST_WIDTHS = 3
 Result = TypeVar("Result")
 
 
+def stack_layers(
+    layers: Sequence[Float[Array, "n _d"]], *, at_least: int = 2
+) -> list[tuple[tuple[int, ...], Float[Array, "g n d"]]]:
+    """Layers in stacks of one width, with the indices of those that each holds.
+
+    Args:
+      layers: matrices with the same number of rows and dtype.
+      at_least: a group of fewer layers is not stacked; each of them stays alone, as it is.
+    """
+    widths = padded_widths([x.shape[1] for x in layers])
+    groups: dict[int, list[int]] = {}
+    for index, x in enumerate(layers):
+        groups.setdefault(widths[x.shape[1]], []).append(index)
+    stacks: list[tuple[tuple[int, ...], Array]] = []
+    for width, members in groups.items():
+        if len(members) < at_least:
+            stacks += [((index,), layers[index][None]) for index in members]
+        else:
+            stacks.append((tuple(members), jnp.stack([pad_features(layers[index], width) for index in members])))
+    return stacks
+
+
 def map_layers(work: Callable[[Float[Array, "n d"]], Result], layers: Sequence[Float[Array, "n _d"]]) -> list[Result]:
     """`[work(x) for x in layers]` for `work` that does not see zero features; one layer in flight at a time.
 
@@ -29,15 +51,8 @@ def map_layers(work: Callable[[Float[Array, "n d"]], Result], layers: Sequence[F
       work: a function of rows to a pytree of arrays whose shapes do not depend on the width.
       layers: matrices with the same number of rows and dtype.
     """
-    if len(layers) == 1:
-        return [work(layers[0])]
-    widths = padded_widths([x.shape[1] for x in layers])
-    groups: dict[int, list[int]] = {}
-    for index, x in enumerate(layers):
-        groups.setdefault(widths[x.shape[1]], []).append(index)
     results: dict[int, Result] = {}
-    for width, members in groups.items():
-        stack = jnp.stack([pad_features(layers[index], width) for index in members])
+    for members, stack in stack_layers(layers):
         stacked = jax.lax.map(work, stack)
         for place, index in enumerate(members):
             results[index] = jax.tree.map(lambda leaf, place=place: leaf[place], stacked)

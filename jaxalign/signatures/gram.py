@@ -10,17 +10,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxalign._core.numerics import binary_scale, center_columns, column_mean, mask_rows, safe_sqrt, take_rows, widen
+from jaxalign._core.numerics import binary_scale, column_centers, column_mean, mask_rows, safe_sqrt, take_rows, widen
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.engines.heavy import light_rows
 from jaxalign.kernels.base import Kernel
-from jaxalign.kernels.gram import Gram
-from jaxalign.signatures.batching import map_layers
+from jaxalign.kernels.gram import Gram, Grams, prepare_rows
+from jaxalign.signatures.batching import stack_layers
 
 #: Rows against which all others are evaluated to see what centering will take off.
 LANDMARKS = 32
 #: Rows evaluated against the landmarks at a time.
 BLOCK_ROWS = 1024
+#: Layers of about one width that are stacked: fewer are not worth copying.
+STACK_FROM = 4
 
 
 @jax.tree_util.register_dataclass
@@ -49,45 +51,47 @@ class GramSignature:
 
     def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Gram:
         """The signature of one representation, `(n, d)`."""
-        return self.many([x], mask)[0]
+        raw = mask_rows(widen(x), mask)
+        return Gram(raw, mask, *self._settle(raw, mask))
 
-    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Gram]:
+    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> Grams:
         """The signatures of several representations of the same examples."""
-        if self.kernel.dot_product:
-            return [self._inner_product(x, mask) for x in layers]
-        rows = [self._rows(x, mask) for x in layers]
-        one = jnp.ones((), rows[0].dtype)
-        return [
-            Gram(x, kernel, mask, shift=shift, gain=gain, units=one / gain)
-            for x, (kernel, shift, gain) in zip(rows, map_layers(lambda x: self._settle(x, mask), rows), strict=True)
-        ]
+        stacks = stack_layers([mask_rows(widen(x), mask) for x in layers], at_least=STACK_FROM)
 
-    def _inner_product(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Gram:
-        """The signature for a kernel whose entries are brought near 1, and centered, through the rows."""
-        rows = self.kernel.features(mask_rows(widen(x), mask))
-        scale, one, none = binary_scale(rows), jnp.ones((), rows.dtype), jnp.zeros(rows.shape[0], rows.dtype)
-        rows = rows * scale
-        if self.centering != "none":
-            rows = center_columns(rows, mask)
+        def gram(raw: Float[Array, "g n d"]) -> Gram:
+            masks = None if mask is None else jnp.broadcast_to(mask, raw.shape[:2])
+            return Gram(raw, masks, *lax.map(lambda x: self._settle(x, mask), raw))
+
+        return Grams(
+            tuple(gram(raw) for _, raw in stacks),
+            members=tuple(members for members, _ in stacks),
+            widths=tuple(x.shape[1] for x in layers),
+        )
+
+    def _settle(
+        self, raw: Float[Array, "n d"], mask: Bool[Array, "n"] | None
+    ) -> tuple[Kernel, Float[Array, "n"], tuple[Float[Array, "d"], ...], Float[Array, "n"], Scalar, Scalar]:
+        """All of a `Gram` but the rows: kernel, factors, origins, shift, gain, units."""
+        factors = self.kernel.row_factors(raw)
+        one = jnp.ones((), raw.dtype)
+        if not self.kernel.dot_product:
+            centered = self.kernel.translation_invariant
+            origins = column_centers(raw * factors[:, None], mask) if centered else ()
+            rows = lax.stop_gradient(prepare_rows(raw, mask, factors, origins))
+            kernel = self.kernel.fit(rows, mask)
+            shift, spread = _levels(rows, lax.stop_gradient(kernel), mask, self.centering != "none")
+            gain = binary_scale(spread)
+            return kernel, factors, origins, shift, gain, one / gain
+        # Entries of an inner product are brought near 1, and centered, through the rows.
+        scale = one if self.kernel.row_scale_free else binary_scale(raw)
+        factors = factors * scale
+        origins = () if self.centering == "none" else column_centers(raw * factors[:, None], mask)
         if self.centering == "unbiased":
             # U-centering allows any origin. About the mean of the other rows, far outliers have
             # no large off-diagonal sums, which would have to cancel.
-            rows = mask_rows(rows - column_mean(rows, light_rows([rows], mask))[None, :], mask)
-        return Gram(rows, self.kernel, mask, shift=none, gain=one, units=1 / (scale * scale))
-
-    def _rows(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Array, "n d"]:
-        """Rows as another kernel wants them, centered where it does not notice."""
-        rows = self.kernel.features(mask_rows(widen(x), mask))
-        return center_columns(rows, mask) if self.kernel.translation_invariant else rows
-
-    def _settle(
-        self, rows: Float[Array, "n d"], mask: Bool[Array, "n"] | None
-    ) -> tuple[Kernel, Float[Array, "n"], Scalar]:
-        """The fitted kernel, the shift of its matrix and the gain."""
-        rows = lax.stop_gradient(rows)
-        kernel = self.kernel.fit(rows, mask)
-        shift, spread = _levels(rows, lax.stop_gradient(kernel), mask, self.centering != "none")
-        return kernel, shift, binary_scale(spread)
+            rows = prepare_rows(raw, mask, factors, origins)
+            origins = (*origins, column_mean(rows, light_rows([rows], mask)))
+        return self.kernel, factors, origins, jnp.zeros_like(factors), one, 1 / (scale * scale)
 
 
 def _levels(

@@ -61,12 +61,11 @@ def program(names):
         found = {}
         for name in names:
             kernel = KERNELS[name][0]
-            signature = GramSignature(kernel)
-            pair = [signature(x)], [signature(y)]
             engines = {"tiles": tile_products} | ({"moments": moment_products} if kernel.dot_product else {})
             for engine, products_of in engines.items():
                 for centering in ("biased", "unbiased"):
-                    products = products_of(*pair, centering=centering)
+                    signature = GramSignature(kernel, centering=centering)
+                    products = products_of([signature(x)], [signature(y)], centering=centering)
                     found[name, engine, centering] = products.cosine()[0, 0], products.inner()[0, 0]
         return list(found.values())
 

@@ -33,7 +33,7 @@ def test_matrix_and_diagonal_equal_the_definition(name):
 
     @jax.jit
     def parts(x):
-        return kernel(x), kernel(x[:5], x[3:]), kernel.diag(kernel.features(x))
+        return kernel(x), kernel(x[:5], x[3:]), kernel.diag(kernel.scaled(x))
 
     expected = of(X)
     for found, value in zip(parts(X), (expected, expected[:5, 3:], np.diag(expected)), strict=True):
@@ -71,7 +71,7 @@ def test_nan_in_a_row_is_nan_in_its_entries():
 
     @jax.jit
     def matrices(x):
-        return {name: kernel.evaluate(kernel.features(x), kernel.features(x)) for name, (kernel, _) in KERNELS.items()}
+        return {name: kernel.evaluate(kernel.scaled(x), kernel.scaled(x)) for name, (kernel, _) in KERNELS.items()}
 
     for name, matrix in matrices(x).items():
         matrix = np.asarray(matrix)

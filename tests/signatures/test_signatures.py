@@ -41,8 +41,11 @@ def test_permuting_a_signature_is_permuting_rows(make, masked):
 @pytest.mark.parametrize("make", [GramSignature(RBF()), GramSignature(Linear()), NeighborSignature(3)])
 def test_many_together_are_each_alone(monkeypatch, make):
     monkeypatch.setattr(batching, "WIDTH_MULTIPLE", 4)
-    layers = [rows(20, d, seed=d) for d in (3, 9, 4, 1, 17, 14)]
-    together, alone = jax.jit(make.many)(layers), jax.jit(lambda layers: [make(x) for x in layers])(layers)
+    layers = [rows(20, d, seed=d) for d in (3, 9, 4, 1, 17, 14, 5, 2)]
+    together, alone = (
+        jax.jit(lambda layers: list(make.many(layers)))(layers),
+        jax.jit(lambda layers: [make(x) for x in layers])(layers),
+    )
     for one, other in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
@@ -67,7 +70,7 @@ def test_the_shift_leaves_little_to_center():
     @jax.jit
     def shifted(x):
         gram = GramSignature(Distance())(x)
-        return gram.tile(0, 0, 100) * gram.units
+        return gram.tile(gram) * gram.units
 
     left, raw = np.asarray(shifted(x)), oracle.distance(x)
     off = ~np.eye(100, dtype=bool)
@@ -89,7 +92,11 @@ def test_an_outlier_has_no_large_sums_about_the_origin_of_the_unbiased_form():
 
 
 def test_the_shift_of_equal_entries_is_exact():
-    tile = jax.jit(lambda kernel, x: GramSignature(kernel)(x).tile(0, 0, 40))
+    @jax.jit
+    def tile(kernel, x):
+        gram = GramSignature(kernel)(x)
+        return gram.tile(gram)
+
     constant, apart = jnp.full((40, 40), 0.1), 7 * jnp.eye(40)
     assert np.all(np.asarray(tile(RBF(1.0), constant)) == 0)
     assert np.all(np.asarray(tile(Distance(), constant)) == 0)
