@@ -71,7 +71,7 @@ def sweep_in_parts(
 
 
 @jax.jit
-def _prepare(measure: Measure, a: list[Array], b: list[Array] | None, mask: Array | None) -> tuple[Grams, Grams | None]:
+def _prepare(measure: Measure, a: list[Array], b: list[Array] | None, mask: Array | None) -> tuple[Any, Any]:
     grams = measure.signature.many(a, mask)
     if b is None and measure.signature_y is None:
         return grams, None

@@ -18,18 +18,19 @@ from jaxalign._core.typing import Array, Float
 #: Widths are padded to multiples of this, and to no more than `MOST_WIDTHS` different ones.
 WIDTH_MULTIPLE = 64
 MOST_WIDTHS = 3
+#: Fewer layers are not worth copying.
+STACK_FROM = 4
 
 Result = TypeVar("Result")
 
 
-def stack_layers(
-    layers: Sequence[Float[Array, "n _d"]], *, at_least: int = 2
-) -> list[tuple[tuple[int, ...], Float[Array, "g n d"]]]:
+def stack_layers(layers: Sequence[Float[Array, "n _d"]]) -> list[tuple[tuple[int, ...], Float[Array, "g n d"]]]:
     """Layers in stacks of one width, with the indices of those that each holds.
+
+    A layer alone in its stack is not padded, and fewer than `STACK_FROM` layers are left alone.
 
     Args:
       layers: matrices with the same number of rows and dtype.
-      at_least: a group of fewer layers is not stacked; each of them stays alone, as it is.
     """
     widths = padded_widths([x.shape[1] for x in layers])
     groups: dict[int, list[int]] = {}
@@ -37,7 +38,7 @@ def stack_layers(
         groups.setdefault(widths[x.shape[1]], []).append(index)
     stacks: list[tuple[tuple[int, ...], Array]] = []
     for width, members in groups.items():
-        if len(members) < at_least:
+        if len(members) == 1 or len(layers) < STACK_FROM:
             stacks += [((index,), layers[index][None]) for index in members]
         else:
             stacks.append((tuple(members), jnp.stack([pad_features(layers[index], width) for index in members])))

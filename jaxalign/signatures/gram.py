@@ -21,8 +21,6 @@ from jaxalign.signatures.batching import stack_layers
 LANDMARKS = 32
 #: Rows evaluated against the landmarks at a time.
 BLOCK_ROWS = 1024
-#: Layers of about one width that are stacked: fewer are not worth copying.
-STACK_FROM = 4
 
 
 @jax.tree_util.register_dataclass
@@ -56,7 +54,7 @@ class GramSignature:
 
     def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> Grams:
         """The signatures of several representations of the same examples."""
-        stacks = stack_layers([mask_rows(widen(x), mask) for x in layers], at_least=STACK_FROM)
+        stacks = stack_layers([mask_rows(widen(x), mask) for x in layers])
 
         def gram(raw: Float[Array, "g n d"]) -> Gram:
             masks = None if mask is None else jnp.broadcast_to(mask, raw.shape[:2])
