@@ -82,7 +82,8 @@ def column_mean(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) ->
     x = widen(x)
     first = lax.stop_gradient(x[0] if mask is None else mask_rows(x, mask)[jnp.argmax(mask)])
     difference = mask_rows(x - first[None, :], mask)
-    return first + jnp.sum(difference, axis=0) / jnp.maximum(row_count(x, mask), 1)
+    # Divided before they are summed, differences cannot leave the range.
+    return first + jnp.sum(difference * (1 / jnp.maximum(row_count(x, mask), 1)), axis=0)
 
 
 def column_centers(

@@ -11,19 +11,19 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import lax
 
-from jaxalign._core.numerics import binary_scale, column_mean, gram_matmul, mask_rows, normalize_rows, widen
+from jaxalign._core.numerics import binary_scale, column_mean, gram_matmul, mask_rows, row_count, unit_factors, widen
 from jaxalign._core.typing import Array, Bool, Float, Int
 
 #: How two rows may be compared.
 METRICS = ("cosine", "euclidean")
 #: Rows scored at a time.
-BLOCK_ROWS = 512
+BLOCK_ROWS = 256
 #: Columns scored at a time, at most: bounds memory for any number of examples.
 COLUMN_TILE = 16384
 #: Columns whose maximum is taken first.
 GROUP = 16
-#: Rows are scored around their mean when it holds more than this multiple of their variance.
-CONCENTRATED = 16.0
+#: Rows are scored around their mean when it holds all but a part as small as this of their squares.
+CONCENTRATED = 1 / 16
 
 
 def nearest_neighbors(
@@ -41,42 +41,51 @@ def nearest_neighbors(
       metric: `"cosine"` or `"euclidean"`, static.
       mask: which rows count, `(n,)`.
     """
-    rows, bonus = _scoring_form(lax.stop_gradient(mask_rows(widen(x), mask)), metric, mask)
+    rows, terms = _scoring_form(lax.stop_gradient(mask_rows(widen(x), mask)), metric, mask)
     n = rows.shape[0]
-    group = GROUP if k * GROUP * 4 <= n else 1
-    tile = min(max(COLUMN_TILE, k * group), -(-n // group) * group)
+    # One more than asked for: a row finds itself too, and that is dropped from its list in the
+    # end, which costs less than looking for its place in every block of scores.
+    most = k + 1
+    group = GROUP if most * GROUP * 4 <= n else 1
+    tile = min(max(COLUMN_TILE, most * group), -(-n // group) * group)
     tiles = -(-n // tile)
-    # Padded once, here: padding inside the loop would copy every block of scores.
+    # Padded once, here: padding inside the loop would copy every block of scores. Terms are one
+    # feature more, so that scores come out of the product complete.
     padding = tiles * tile - n
-    candidates = jnp.pad(rows, ((0, padding), (0, 0)))
-    bonus = jnp.pad(bonus, (0, padding), constant_values=-jnp.inf)
+    candidates = jnp.concatenate(
+        [
+            jnp.pad(rows, ((0, padding), (0, 0))),
+            jnp.pad(terms, (0, padding), constant_values=-jnp.inf)[:, None],
+        ],
+        axis=1,
+    )
+    queries = jnp.concatenate([rows, jnp.ones((n, 1), rows.dtype)], axis=1)
     size = min(BLOCK_ROWS, n)
     blocks = -(-n // size)
 
     def search(block: Array) -> Int[Array, "b k"]:
         start = jnp.minimum(block * size, n - size)
-        query = lax.dynamic_slice_in_dim(rows, start, size)
-        own = start + jnp.arange(size, dtype=start.dtype)
+        query = lax.dynamic_slice_in_dim(queries, start, size)
 
         def best_of(column: Array) -> tuple[Array, Array]:
             first = column * tile
             scores = gram_matmul(query, lax.dynamic_slice_in_dim(candidates, first, tile))
-            scores = scores + lax.dynamic_slice_in_dim(bonus, first, tile)[None, :]
-            index = first + jnp.arange(tile, dtype=first.dtype)
-            scores = jnp.where(own[:, None] == index[None, :], -jnp.inf, scores)
-            values, places = two_stage_top_k(scores, k, group)
+            values, places = two_stage_top_k(scores, most, group)
             return values, places + first
-
-        if tiles == 1:
-            return best_of(jnp.zeros_like(start))[1]
 
         def merge(column: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
             values, ids = (jnp.concatenate(pair, axis=1) for pair in zip(best, best_of(column), strict=True))
-            values, places = lax.top_k(values, k)
+            values, places = lax.top_k(values, most)
             return values, jnp.take_along_axis(ids, places, axis=1)
 
-        nothing = (jnp.full((size, k), -jnp.inf, rows.dtype), jnp.zeros((size, k), start.dtype))
-        return lax.fori_loop(0, tiles, merge, nothing)[1]
+        if tiles == 1:
+            ids = best_of(jnp.zeros_like(start))[1]
+        else:
+            nothing = (jnp.full((size, most), -jnp.inf, rows.dtype), jnp.zeros((size, most), start.dtype))
+            ids = lax.fori_loop(0, tiles, merge, nothing)[1]
+        own = start + jnp.arange(size, dtype=start.dtype)
+        past_own = jnp.cumsum(ids == own[:, None], axis=1)[:, :k] > 0
+        return jnp.where(past_own, ids[:, 1:], ids[:, :k])
 
     if blocks == 1:
         return search(jnp.asarray(0, jnp.int32))
@@ -114,11 +123,13 @@ def _scoring_form(
     digits that tell them apart when they all point the same way. Otherwise the plain product
     is used, in which equal cosines stay equal.
     """
-    rows = normalize_rows(rows) if metric == "cosine" else rows * binary_scale(rows)
-    centered = mask_rows(rows - column_mean(rows, mask)[None, :], mask)
-    concentrated = jnp.sum(rows * rows) > CONCENTRATED * jnp.sum(centered * centered)
-    rows = jnp.where(concentrated, centered, rows)
-    term = -0.5 * jnp.sum(rows * rows, axis=1)
+    factors = unit_factors(rows) if metric == "cosine" else jnp.broadcast_to(binary_scale(rows), rows.shape[:1])
+    rows = rows * factors[:, None]
+    mean = column_mean(rows, mask)
+    squares = jnp.sum(rows * rows) / jnp.maximum(row_count(rows, mask), 1)
+    concentrated = jnp.sum(mean * mean) > (1 - CONCENTRATED) * squares
+    rows = mask_rows(rows - jnp.where(concentrated, mean, 0)[None, :], mask)
+    terms = -0.5 * jnp.sum(rows * rows, axis=1)
     if metric == "cosine":
-        term = jnp.where(concentrated, term, 0)
-    return rows, term if mask is None else jnp.where(mask, term, -jnp.inf)
+        terms = jnp.where(concentrated, terms, 0)
+    return rows, terms if mask is None else jnp.where(mask, terms, -jnp.inf)

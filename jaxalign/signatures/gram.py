@@ -80,10 +80,13 @@ class GramSignature:
             shift, spread = _levels(rows, lax.stop_gradient(kernel), mask, self.centering != "none")
             gain = binary_scale(spread)
             return kernel, factors, origins, shift, gain, one / gain
-        # Entries of an inner product are brought near 1, and centered, through the rows.
+        # Entries of an inner product are brought near 1, and centered, through the rows. Means are
+        # scaled, not taken of scaled rows, which would be written to memory for it.
         scale = one if self.kernel.row_scale_free else binary_scale(raw)
+        origins = ()
+        if self.centering != "none":
+            origins = tuple(origin * scale for origin in column_centers(raw * factors[:, None], mask))
         factors = factors * scale
-        origins = () if self.centering == "none" else column_centers(raw * factors[:, None], mask)
         if self.centering == "unbiased":
             # U-centering allows any origin. About the mean of the other rows, far outliers have
             # no large off-diagonal sums, which would have to cancel.
