@@ -53,6 +53,20 @@ def as_array(function: str, argument: str, value: Any) -> Array:
     )
 
 
+def check_pytree(function: str, argument: str, value: Any, expected: str) -> None:
+    """Raise `TypeError` unless `value` is a pytree of arrays and numbers, which `jit` can take.
+
+    Args:
+      function: for the message.
+      argument: for the message.
+      value: what came.
+      expected: what it should have been, in words.
+    """
+    for leaf in jax.tree.leaves(value):
+        if not isinstance(leaf, numbers.Number) and not hasattr(leaf, "shape"):
+            raise TypeError(f"{function}: {argument} must be a {expected}, got {describe(value)}")
+
+
 def check_floating(function: str, argument: str, value: Array) -> None:
     """Raise `TypeError` unless `value` is a real floating-point array."""
     if not jnp.issubdtype(value.dtype, jnp.floating):

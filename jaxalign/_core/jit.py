@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
 
-from jaxalign._core.checks import as_array
+from jaxalign._core.checks import as_array, check_pytree
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,13 +29,17 @@ def jit(*, static: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[
     def wrap(fn: Callable[P, R]) -> Callable[P, R]:
         name = getattr(fn, "__name__", "function")
         parameters = inspect.signature(fn).parameters.values()
+        annotations = {p.name: p.annotation for p in parameters}
         positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         arrays = {*positional, "mask"} - set(static)
         optional = {p.name for p in parameters if p.default is None}
 
         def taken(argument: str, value: Any) -> Any:
-            left = argument not in arrays or (value is None and argument in optional)
-            return value if left else as_array(name, argument, value)
+            if argument in arrays:
+                return value if value is None and argument in optional else as_array(name, argument, value)
+            if argument in annotations and argument not in static:
+                check_pytree(name, argument, value, annotations[argument])
+            return value
 
         compiled = jax.jit(fn, static_argnames=static)
 
