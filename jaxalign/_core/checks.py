@@ -20,6 +20,8 @@ from jaxalign._core.typing import Array
 
 def describe(value: Any) -> str:
     """Type, and shape and dtype where there are any: `ndarray float32 (3, 4)`."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     name = type(value).__name__
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         kind = "array" if isinstance(value, jax.Array) else name

@@ -115,7 +115,7 @@ def test_a_wrong_mask_is_named(score, mask, error, says):
         (lambda: mutual_knn(X, Y, k="2"), TypeError, "k must be an integer"),
         (lambda: mutual_knn(X, Y, k=None), TypeError, "k must be an integer"),
         (lambda: cka(X, Y, kernel="rbf"), TypeError, "cka: kernel must be a Kernel, got str 'rbf'"),
-        (lambda: cka(X, Y, kernel=RBF), TypeError, "cka: kernel must be a Kernel, got type"),
+        (lambda: cka(X, Y, kernel=RBF), TypeError, "cka: kernel must be a Kernel, got the class RBF"),
         (lambda: cka(X, Y, kernel=None), TypeError, "cka: kernel must be a Kernel"),
         (lambda: hsic(X, Y, kernel_y="rbf"), TypeError, "hsic: kernel_y must be a Kernel | None, got str 'rbf'"),
         (lambda: NeighborSignature(0), ValueError, "k must be at least 1"),
