@@ -30,8 +30,3 @@ def leave_out(heavy: Int[Array, "h"], n: int, mask: Bool[Array, "n"] | None = No
     """Which of `n` rows count and are not among the heavy ones."""
     light = jnp.ones(n, bool).at[heavy].set(False)
     return light if mask is None else light & mask
-
-
-def light_rows(layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None) -> Bool[Array, "n"]:
-    """Which rows count and are not among the heaviest of these layers."""
-    return leave_out(heaviest_rows(layers), layers[0].shape[0], mask)

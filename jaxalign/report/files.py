@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxalign._core.atomic import atomic_path
-from jaxalign.comparison import Comparison
+from jaxalign.comparison import Comparison, load_comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,6 +28,8 @@ def write_comparison(result: Comparison, folder: str | os.PathLike[str]) -> list
     | `MEASURE-layers.png` | every layer against every layer |
     | `MEASURE-models.png` | the closest layers of every two models, unless there is one model only |
 
+    Pictures of measures that an earlier comparison in this folder had, and this one has not, go.
+
     Args:
       result: the comparison.
       folder: where to write, a folder that exists.
@@ -43,6 +45,7 @@ def write_comparison(result: Comparison, folder: str | os.PathLike[str]) -> list
 
     folder = Path(folder)
     paths = [folder / "comparison.npz", folder / "comparison.json"]
+    earlier = _pictures_there(folder, paths[0])
     for path in paths:
         result.save(path)
     best = [{"measure": key, **pair._asdict()} for key in result.values for pair in result.best(key)]
@@ -56,7 +59,18 @@ def write_comparison(result: Comparison, folder: str | os.PathLike[str]) -> list
         if len({*result.models_a, *result.models_b}) > 1:
             paths.append(folder / f"{file_stem(key)}-models.png")
             write_figure(result.plot(key, by="model"), paths[-1])
+    for path in earlier.difference(paths):
+        path.unlink(missing_ok=True)
     return paths
+
+
+def _pictures_there(folder: Path, comparison: Path) -> set[Path]:
+    """The pictures that came with the comparison in a folder, if there is a readable one."""
+    try:
+        keys = list(load_comparison(comparison).values)
+    except (OSError, ValueError):
+        return set()
+    return {folder / f"{file_stem(key)}-{what}.png" for key in keys for what in ("layers", "models")}
 
 
 def write_figure(figure: Figure, path: Path) -> None:

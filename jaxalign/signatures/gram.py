@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxalign._core.numerics import binary_scale, column_centers, column_mean, mask_rows, safe_sqrt, take_rows, widen
+from jaxalign._core.numerics import binary_scale, column_centers, mask_rows, safe_sqrt, take_rows, widen
 from jaxalign._core.typing import Array, Bool, Float, Scalar
-from jaxalign.engines.heavy import light_rows
+from jaxalign.engines.heavy import heaviest_rows, leave_out
 from jaxalign.kernels.base import Kernel
 from jaxalign.kernels.gram import Gram, Grams, prepare_rows
 from jaxalign.signatures.batching import stack_layers
@@ -89,9 +89,11 @@ class GramSignature:
         factors = factors * scale
         if self.centering == "unbiased":
             # U-centering allows any origin. About the mean of the other rows, far outliers have
-            # no large off-diagonal sums, which would have to cancel.
-            rows = prepare_rows(raw, mask, factors, origins)
-            origins = (*origins, column_mean(rows, light_rows([rows], mask)))
+            # no large off-diagonal sums, which would have to cancel. All rows together sum to 0.
+            rows = lax.stop_gradient(prepare_rows(raw, mask, factors, origins))
+            heavy = heaviest_rows([rows])
+            others = jnp.sum(leave_out(heavy, rows.shape[0], mask), dtype=rows.dtype)
+            origins = (*origins, -jnp.sum(take_rows(rows, heavy), axis=0) / jnp.maximum(others, 1))
         return self.kernel, factors, origins, jnp.zeros_like(factors), one, 1 / (scale * scale)
 
 

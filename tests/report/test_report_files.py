@@ -52,6 +52,15 @@ def test_one_model_has_no_picture_of_models(result, tmp_path):
     assert not [path for path in write_comparison(alone, tmp_path) if path.name.endswith("models.png")]
 
 
+def test_pictures_of_an_earlier_comparison_do_not_stay(result, tmp_path):
+    (tmp_path / "mine-layers.png").touch()
+    before = {path.name for path in write_comparison(result, tmp_path)}
+    fewer = dataclasses.replace(result, values={"distance": result.values["distance"]})
+    after = {path.name for path in write_comparison(fewer, tmp_path)}
+    assert before - after == {"cka-linear-biased-layers.png", "cka-linear-biased-models.png"}
+    assert {path.name for path in tmp_path.iterdir()} == after | {"mine-layers.png"}
+
+
 def test_two_settings_of_a_measure_have_files_of_their_own():
     keys = [
         "cka[linear,biased]",
