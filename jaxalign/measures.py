@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 
-from jaxalign._core.checks import as_array, check_mask, check_matrix, check_pair
+from jaxalign._core.checks import as_array, check_choice, check_integer, check_mask, check_matrix, check_pair
 from jaxalign._core.numerics import accum_dtype
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.kernel import KernelScore, alignment_score, cka_score, gram_signature, hsic_score
 from jaxalign.alignment.neighbors import OverlapScore
+from jaxalign.engines.neighbors import METRICS
 from jaxalign.kernels.base import Kernel
 from jaxalign.kernels.dot_product import Linear
 from jaxalign.signatures.neighbors import NeighborSignature
@@ -41,6 +42,11 @@ class Signature(Protocol):
 
     #: Whether signatures are small next to the representation, and so worth keeping.
     compact: ClassVar[bool]
+
+    @property
+    def ignores_zero_features(self) -> bool:
+        """Whether layers may be padded with zero features, so that few shapes are compiled."""
+        ...
 
     @property
     def definition(self) -> str:
@@ -242,6 +248,8 @@ def hsic(
 
 def mutual_knn(*, k: int = 10, metric: str = "cosine") -> Measure:
     """`jaxalign.mutual_knn` as a measure."""
+    check_integer("mutual_knn", "k", k, minimum=1)
+    check_choice("mutual_knn", "metric", metric, METRICS)
     invariances = {"scaling", "permutation", "orthogonal"}
     return Measure(
         signature=NeighborSignature(k, metric),

@@ -65,8 +65,12 @@ def check_pytree(function: str, argument: str, value: Any, expected: str) -> Non
       expected: what it should have been, in words.
     """
     for leaf in jax.tree.leaves(value):
-        if not isinstance(leaf, numbers.Number) and not hasattr(leaf, "shape"):
-            raise TypeError(f"{function}: {argument} must be a {expected}, got {describe(value)}")
+        if isinstance(leaf, numbers.Number) or hasattr(leaf, "shape"):
+            continue
+        if leaf is not value:
+            raise TypeError(f"{function}: {argument} must hold numbers and arrays, got {describe(leaf)} in it")
+        hint = "" if isinstance(leaf, (str, type)) else "; register its class with jax.tree_util.register_dataclass"
+        raise TypeError(f"{function}: {argument} must be a {expected}, got {describe(value)}{hint}")
 
 
 def check_floating(function: str, argument: str, value: Array) -> None:

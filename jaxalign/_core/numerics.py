@@ -67,6 +67,14 @@ def mask_rows(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Ar
     return x if mask is None else jnp.where(mask[:, None], x, 0)
 
 
+def fill_rows(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Array, "n d"]:
+    """`x` with padded rows made copies of the first one that counts, which any kernel can take."""
+    if mask is None:
+        return x
+    first = jnp.where(jnp.any(mask), lax.stop_gradient(x[jnp.argmax(mask)]), 0)
+    return jnp.where(mask[:, None], x, first[None, :])
+
+
 def row_count(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Array, ""]:
     """How many rows count, as a floating scalar (integers overflow in `n * n`)."""
     dtype = accum_dtype(x)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 
-from jaxalign._core.checks import check_choice, check_pair
+from jaxalign._core.checks import check_choice, check_pair, check_pytree
 from jaxalign._core.jit import jit
 from jaxalign._core.numerics import accum_dtype
 from jaxalign._core.typing import Array, Bool, Float, Scalar
@@ -81,6 +81,7 @@ def gram_signature(function: str, score: KernelScore, kernel: Kernel) -> GramSig
     """
     if not isinstance(kernel, Kernel):
         raise TypeError(f"{function}: kernel must be a Kernel such as jaxalign.RBF(), got {kernel!r}")
+    check_pytree(function, "kernel", kernel, "registered pytree")
     return GramSignature(kernel, centering=score.centering)
 
 

@@ -14,6 +14,7 @@ from jaxalign.comparison.sides import Layer
 from jaxalign.comparison.sweep import count_parts, sweep_in_parts
 from jaxalign.engines.planner import moment_cost, tile_cost
 from jaxalign.measures import Measure
+from jaxalign.signatures.batching import padded_widths
 from jaxalign.signatures.gram import GramSignature
 
 
@@ -93,15 +94,17 @@ class BlockScores:
 
     def _by_features(self) -> bool:
         """Whether the kernel is an inner product, and products of features cost less than of examples."""
-        signature, n = self.measure.signature, self.job.a.rows
-        if not isinstance(signature, GramSignature) or not signature.kernel.dot_product:
-            return False
+        n = self.job.a.rows
+        for signature in (self.measure.signature, self.measure.signature_y or self.measure.signature):
+            if not isinstance(signature, GramSignature) or not signature.kernel.dot_product:
+                return False
         a, b = self._widths(*map(range, self.job.shape))
         return moment_cost(n, a, b) <= tile_cost(n, a, b)
 
     def _fits(self, rows: range, columns: range) -> bool:
         n, (a, b) = self.job.a.rows, self._widths(rows, columns)
-        if block_bytes(n, self.dtype.itemsize, a, b) > self.job.max_memory:
+        padded = padded_widths([*a, *b])
+        if block_bytes(n, self.dtype.itemsize, [padded[d] for d in (*a, *b)]) > self.job.max_memory:
             return False
         return not self.by_features or moment_cost(n, a, b) <= PIECE_COST
 

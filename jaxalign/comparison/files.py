@@ -115,6 +115,7 @@ def _fields(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
         "bounds": {key: _bounds(*pair) for key, pair in content["bounds"].items()},
         "chance": content["chance"],
         "larger_is_closer": content["larger_is_closer"],
+        "symmetric": content["symmetric"],
         "same": content["same"],
         "info": content["info"],
     }

@@ -46,7 +46,7 @@ def model_heatmap(result: Scores, key: str) -> Figure:
     for pair in result.best(key):
         i, j = models_a.index(pair.model_a), models_b.index(pair.model_b)
         matrix[i, j] = pair.value
-        if result.same:
+        if result.same and result.symmetric[key]:
             matrix[j, i] = pair.value
     beside, below = (0.5 + 0.09 * max(len(_shorten(m)) for m in models) for models in (models_a, models_b))
     figure, axes = _canvas(3 * len(models_a), 3 * len(models_b), beside, below)

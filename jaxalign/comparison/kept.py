@@ -33,7 +33,9 @@ class KeptSignatures:
         self.work: list[tuple[Layer, Signature]] = [(layer, measure.signature) for layer in job.a.layers]
         if not job.same or measure.signature_y is not None:
             self.work += [(layer, signature_y) for layer in job.b.layers]
-        self.widths = padded_widths([layer.shape[1] for layer, _ in self.work])
+        widths = [layer.shape[1] for layer, _ in self.work]
+        padded = all(signature.ignores_zero_features for _, signature in self.work)
+        self.widths = padded_widths(widths) if padded else dict(zip(widths, widths, strict=True))
         self.forms = [self._form(layer, signature) for layer, signature in self.work]
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 PIECE_COST = 5e10
 #: Bytes that the layers of a block may take, by default.
 MAX_MEMORY = 4 * 2**30
-#: Copies of its layers that a block holds: as given, widened, prepared.
+#: Copies of its layers that a block holds: as given, widened, stacked.
 COPIES = 3
 
 
@@ -61,12 +61,12 @@ def _groups(count: int, groups: int) -> list[range]:
     return [range(a, b) for a, b in itertools.pairwise(edges)]
 
 
-def block_bytes(n: int, itemsize: int, *widths: Sequence[int]) -> int:
+def block_bytes(n: int, itemsize: int, widths: Sequence[int]) -> int:
     """What the layers of a block take, in bytes.
 
     Args:
       n: number of examples.
       itemsize: bytes of a number as it is computed with.
-      widths: features of the layers of each side that is held.
+      widths: features of the layers that are held, padded.
     """
-    return n * itemsize * COPIES * sum(map(sum, widths))
+    return n * itemsize * COPIES * sum(widths)

@@ -31,6 +31,7 @@ class Comparison(Scores):
       bounds: measure -> smallest and largest possible score.
       chance: measure -> what unrelated representations score, in words.
       larger_is_closer: measure -> whether it is a similarity.
+      symmetric: measure -> whether two representations may change places.
       same: both sides are the same layers.
       info: number of examples, dtypes, whether ids were checked, seed, versions, backend.
     """

@@ -119,6 +119,7 @@ def compare(
         bounds={key: measure.bounds for key, measure in chosen.items()},
         chance={key: measure.chance for key, measure in chosen.items()},
         larger_is_closer={key: measure.larger_is_closer for key, measure in chosen.items()},
+        symmetric={key: measure.symmetric for key, measure in chosen.items()},
         same=same,
         info={
             "examples": side_a.rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Scores:
     bounds: Mapping[str, tuple[float, float]]
     chance: Mapping[str, str]
     larger_is_closer: Mapping[str, bool]
+    symmetric: Mapping[str, bool]
     same: bool
     info: Mapping[str, Any]
 
@@ -77,7 +79,8 @@ class Scores:
         """The closest pair of layers of every two models; the first of equals, row by row.
 
         With one side only, a model is not paired with itself, unless there is no other: then
-        the closest two different layers are returned.
+        the closest two different layers are returned. Where a measure is not symmetric, two
+        models are two pairs.
         """
         key = self.measure(measure)
         closeness = self.values[key].astype(np.float64) * (1 if self.larger_is_closer[key] else -1)
@@ -85,7 +88,7 @@ class Scores:
         if self.same:
             np.fill_diagonal(defined, False)
         pairs = []
-        for model_a, model_b in self._model_pairs():
+        for model_a, model_b in self._model_pairs(key):
             rows = [i for i, (model, _) in enumerate(self.layers_a) if model == model_a]
             columns = [j for j, (model, _) in enumerate(self.layers_b) if model == model_b]
             candidates = [(i, j) for i in rows for j in columns if defined[i, j]]
@@ -97,13 +100,15 @@ class Scores:
             pairs.append(BestPair(model_a, model_b, self.layers_a[i][1], self.layers_b[j][1], value))
         return tuple(pairs)
 
-    def _model_pairs(self) -> list[tuple[str, str]]:
+    def _model_pairs(self, key: str) -> list[tuple[str, str]]:
         models = self.models_a
         if not self.same:
             return [(a, b) for a in models for b in self.models_b]
         if len(models) == 1:
             return [(models[0], models[0])]
-        return [(a, b) for i, a in enumerate(models) for b in models[i + 1 :]]
+        if not self.symmetric[key]:
+            return list(itertools.permutations(models, 2))
+        return list(itertools.combinations(models, 2))
 
 
 def join_name(model: str, layer: str) -> str:

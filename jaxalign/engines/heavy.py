@@ -18,9 +18,13 @@ from jaxalign._core.typing import Array, Bool, Float, Int
 HEAVY_ROWS = 16
 
 
-def heaviest_rows(layers: Sequence[Float[Array, "n _d"]]) -> Int[Array, "h"]:
-    """Indices of the rows that are longest in any layer, for their layer."""
-    lengths = lax.stop_gradient(jnp.stack([jnp.sum(x * x, axis=1) for x in layers]))
+def row_lengths(layers: Sequence[Float[Array, "n _d"]]) -> Float[Array, "L n"]:
+    """Squared lengths of all rows of all layers; no gradient flows."""
+    return lax.stop_gradient(jnp.stack([jnp.sum(x * x, axis=1) for x in layers]))
+
+
+def heaviest_rows(lengths: Float[Array, "L n"]) -> Int[Array, "h"]:
+    """Indices of the rows that are longest in any layer, for their layer, from finite `row_lengths`."""
     typical = jnp.mean(lengths, axis=1, keepdims=True)
     most = jnp.max(safe_divide(lengths, typical), axis=0)
     return lax.top_k(most, min(HEAVY_ROWS, lengths.shape[1]))[1]

@@ -29,9 +29,9 @@ from jaxalign._core.numerics import (
     matmul,
     take_rows,
 )
-from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
-from jaxalign.engines.heavy import heaviest_rows, leave_out
-from jaxalign.engines.products import Products, combine, finish_cross, finish_self
+from jaxalign._core.typing import Array, Bool, Float, Int
+from jaxalign.engines.heavy import heaviest_rows, leave_out, row_lengths
+from jaxalign.engines.products import Products, finish_cross, finish_self
 from jaxalign.kernels.gram import Gram
 
 #: Rows multiplied at a time, so that a block of the layers stays near the cores.
@@ -54,7 +54,10 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
     chex.assert_equal_shape_prefix(layers, 1)
     one, other = slice(len(a)), slice(0 if b is None else len(a), None)
     count = a[0].count
-    heavy = heaviest_rows(layers)
+    lengths = row_lengths(layers)
+    sound = jnp.isfinite(jnp.sum(lengths, axis=1))
+    layers = [jnp.where(fine, x, 0) for fine, x in zip(sound, layers, strict=True)]
+    heavy = heaviest_rows(jnp.where(sound[:, None], lengths, 0))
     if centering == "unbiased":
         cross, own, sums = _off_diagonal(layers, len(a), b is None, a[0].mask, heavy)
         cross = finish_cross(cross, sums[one], sums[other], count, centering)
@@ -62,9 +65,10 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
     else:
         cross, own = _squared_moments(layers, len(a), b is None, heavy)
     units = jnp.stack([gram.units for gram in grams])
-    return Products(
+    products = Products(
         cross=cross, self_a=own[one], self_b=own[other], units_a=units[one], units_b=units[other], count=count
     )
+    return products.only_of(sound[one], sound[other])
 
 
 def _squared_moments(
@@ -224,20 +228,3 @@ def block_norms(matrix: Float[Array, "p q"], rows: list[int], columns: list[int]
         return jnp.asarray(owner[None, :] == np.arange(len(sizes))[:, None], matrix.dtype)
 
     return matmul(members(rows), contract(matrix * matrix, members(columns), (1, 1)))
-
-
-def center_products(raw: Array, diagonals: Array, totals: Array, count: Scalar, centering: str) -> Array:
-    """Inner products of kernel matrices under a centering, from those of centered features.
-
-    Rows of `K` then sum to 0, and without its diagonal, to minus the squared row lengths `q`.
-
-    Args:
-      raw: `‖X_aᵀX_b‖²`.
-      diagonals: `Σ_i q_a,i q_b,i`.
-      totals: `(Σ q_a)(Σ q_b)`.
-      count: number of examples.
-      centering: one of `CENTERINGS`.
-    """
-    if centering != "unbiased":
-        return raw
-    return combine(raw - diagonals, diagonals, totals, count, centering)

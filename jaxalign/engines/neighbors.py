@@ -22,6 +22,9 @@ BLOCK_ROWS = 256
 COLUMN_TILE = 16384
 #: Columns whose maximum is taken first.
 GROUP = 16
+#: Term of a column that is nobody's neighbor: below every score, and finite, since products in
+#: parts of lower precision make NaN of infinity.
+NOBODY = -1e30
 #: Rows are scored around their mean when it holds all but a part as small as this of their squares.
 CONCENTRATED = 1 / 16
 
@@ -55,7 +58,7 @@ def nearest_neighbors(
     candidates = jnp.concatenate(
         [
             jnp.pad(rows, ((0, padding), (0, 0))),
-            jnp.pad(terms, (0, padding), constant_values=-jnp.inf)[:, None],
+            jnp.pad(terms, (0, padding), constant_values=NOBODY)[:, None],
         ],
         axis=1,
     )
@@ -132,4 +135,4 @@ def _scoring_form(
     terms = -0.5 * jnp.sum(rows * rows, axis=1)
     if metric == "cosine":
         terms = jnp.where(concentrated, terms, 0)
-    return rows, terms if mask is None else jnp.where(mask, terms, -jnp.inf)
+    return rows, terms if mask is None else jnp.where(mask, terms, NOBODY)

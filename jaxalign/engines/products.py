@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 
 from jaxalign._core.numerics import contract, safe_divide, safe_sqrt
-from jaxalign._core.typing import Array, Float, Scalar
+from jaxalign._core.typing import Array, Bool, Float, Scalar
 
 #: How matrices are centered before their inner product is taken.
 #: `none`: as they are. `biased`: `HKH`. `unbiased`: U-centering of Székely and Rizzo, which
@@ -37,9 +37,24 @@ class Products:
     units_b: Float[Array, "Lb"]
     count: Scalar
 
+    def only_of(self, sound_a: Bool[Array, "La"], sound_b: Bool[Array, "Lb"]) -> Products:
+        """The same, and NaN for the layers that are not sound: one of them does not spoil the others."""
+
+        def keep(values: Array, sound: Array) -> Array:
+            return jnp.where(sound, values, jnp.nan)
+
+        return replace(
+            self,
+            cross=keep(self.cross, sound_a[:, None] & sound_b[None, :]),
+            self_a=keep(self.self_a, sound_a),
+            self_b=keep(self.self_b, sound_b),
+        )
+
     def cosine(self) -> Float[Array, "La Lb"]:
         """`⟨K_a, K_b⟩ / (‖K_a‖ ‖K_b‖)`; NaN where a norm is 0."""
-        norms = safe_sqrt(self.self_a)[:, None] * safe_sqrt(self.self_b)[None, :]
+        # NaN in one layer's norm would reach the gradients of all others through the product.
+        one, other = (safe_sqrt(jnp.where(jnp.isnan(own), 0, own)) for own in (self.self_a, self.self_b))
+        norms = one[:, None] * other[None, :]
         return safe_divide(self.cross, norms, otherwise=jnp.nan)
 
     def inner(self) -> Float[Array, "La Lb"]:

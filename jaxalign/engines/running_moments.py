@@ -21,8 +21,8 @@ import numpy as np
 
 from jaxalign._core.numerics import accum_dtype, center_columns, column_mean, cross_matmul, mask_rows, matmul, row_count
 from jaxalign._core.typing import Array, Bool, Float, Scalar
-from jaxalign.engines.moments import block_norms, center_products
-from jaxalign.engines.products import Products, drop_rounding
+from jaxalign.engines.moments import block_norms
+from jaxalign.engines.products import Products, combine, drop_rounding
 
 
 @jax.tree_util.register_dataclass
@@ -35,6 +35,7 @@ class RunningMoments:
 
     Attributes:
       widths: features of each layer, static.
+      sound: which layers have held finite numbers only, `(L,)`; others count as zeros and come out NaN.
       count: number of rows.
       mean: `(D,)`.
       second: `Σ z zᵀ`, `(D, D)`.
@@ -43,6 +44,7 @@ class RunningMoments:
     """
 
     widths: tuple[int, ...] = field(metadata={"static": True})
+    sound: Bool[Array, "L"]
     count: Scalar
     mean: Float[Array, "D"]
     second: Float[Array, "D D"]
@@ -55,6 +57,7 @@ def init(widths: Sequence[int], dtype: jax.typing.DTypeLike = jnp.float32) -> Ru
     features, layers = sum(widths), len(widths)
     return RunningMoments(
         widths=tuple(widths),
+        sound=jnp.ones(layers, bool),
         count=jnp.zeros((), dtype),
         mean=jnp.zeros(features, dtype),
         second=jnp.zeros((features, features), dtype),
@@ -73,7 +76,9 @@ def update(
       layers: one `(n, d)` array for each layer, of the widths the state was made for.
       mask: which rows count, `(n,)`.
     """
-    block = mask_rows(jnp.concatenate([x.astype(accum_dtype(state.mean)) for x in layers], axis=1), mask)
+    rows = [mask_rows(x.astype(accum_dtype(state.mean)), mask) for x in layers]
+    sound = jnp.stack([jnp.all(jnp.isfinite(x)) for x in rows])
+    block = jnp.concatenate([jnp.where(fine, x, 0) for fine, x in zip(sound, rows, strict=True)], axis=1)
     z = center_columns(block, mask)
     members = _members(state)
     lengths = matmul(z * z, members.T)
@@ -81,6 +86,7 @@ def update(
         state,
         RunningMoments(
             widths=state.widths,
+            sound=sound,
             count=row_count(block, mask),
             mean=column_mean(block, mask),
             second=cross_matmul(z, z),
@@ -98,7 +104,7 @@ def merge(one: RunningMoments, other: RunningMoments) -> RunningMoments:
     mean = one.mean + share * apart
     # One side moves by what the means differ, times the other side's share of the rows.
     return jax.tree.map(
-        jnp.add,
+        lambda a, b: a & b if a.dtype == bool else a + b,
         _about(one, -share * apart, mean),
         _about(other, (1 - share) * apart, jnp.zeros_like(mean)),
     )
@@ -115,6 +121,7 @@ def _about(state: RunningMoments, h: Float[Array, "D"], mean: Float[Array, "D"])
     mixed = 2 * matmul(state.third, moved.T) + totals[:, None] * lengths[None, :]
     return RunningMoments(
         widths=state.widths,
+        sound=state.sound,
         count=n,
         mean=mean,
         second=state.second + n * h[:, None] * h[None, :],
@@ -136,10 +143,28 @@ def finish(state: RunningMoments, *, centering: str) -> Products:
     widths = list(state.widths)
     raw = block_norms(second, widths, widths)
     total = matmul(_members(state), jnp.diagonal(state.second)[:, None])[:, 0]
-    cross = center_products(raw, state.fourth, total[:, None] * total[None, :], state.count, centering)
+    cross = _center(raw, state.fourth, total[:, None] * total[None, :], state.count, centering)
     own = drop_rounding(jnp.diagonal(cross), jnp.diagonal(raw))
     units = jnp.ones(len(widths), second.dtype)
-    return Products(cross=cross, self_a=own, self_b=own, units_a=units, units_b=units, count=state.count)
+    products = Products(cross=cross, self_a=own, self_b=own, units_a=units, units_b=units, count=state.count)
+    return products.only_of(state.sound, state.sound)
+
+
+def _center(raw: Array, diagonals: Array, totals: Array, count: Scalar, centering: str) -> Array:
+    """Inner products of kernel matrices under a centering, from those of centered features.
+
+    Rows of `K` then sum to 0, and without its diagonal, to minus the squared row lengths `q`.
+
+    Args:
+      raw: `‖X_aᵀX_b‖²`.
+      diagonals: `Σ_i q_a,i q_b,i`.
+      totals: `(Σ q_a)(Σ q_b)`.
+      count: number of examples.
+      centering: one of `CENTERINGS`.
+    """
+    if centering != "unbiased":
+        return raw
+    return combine(raw - diagonals, diagonals, totals, count, centering)
 
 
 def _members(state: RunningMoments) -> Float[Array, "L D"]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import chex
 import jax
@@ -169,13 +170,19 @@ def advance(
     _, blocks = tile_plan(a.examples)
 
     def visit(step: Array, state: TileSums) -> TileSums:
-        # Block row i with i, i + 1, ..., i + (blocks - 1) / 2, cyclically: for an odd number of
-        # blocks that is one of every two mirrored tiles, in a loop of fixed length.
-        row = step % blocks
-        column = (row + step // blocks) % blocks
+        row, column = tile_at(step, blocks)
         return update(state, a, b, row, column, hollow=centering == "unbiased")
 
     return lax.fori_loop(first, end, visit, state)
+
+
+def tile_at(step: Any, blocks: int) -> tuple[Any, Any]:
+    """Block row and block column of a tile: a row `i` with `i`, `i + 1`, ..., `i + (blocks - 1) / 2`, cyclically.
+
+    For an odd number of blocks that is one of every two mirrored tiles, in a loop of fixed length.
+    """
+    row = step % blocks
+    return row, (row + step // blocks) % blocks
 
 
 def tile_count(n: int) -> int:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxalign._core.checks import check_choice, check_positive
 from jaxalign._core.numerics import center_columns, row_count, safe_sqrt, take_rows
 from jaxalign._core.quantile import quantile
-from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.kernels.squared_distance import squared_distances
 
 #: Up to this many rows the median is exact; beyond, it is read off a sample of pairs.
@@ -66,13 +66,23 @@ class MedianDistance(BandwidthRule):
 
     def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Scalar:
         """The bandwidth for these rows."""
-        x = center_columns(x, mask)
-        valid = jnp.ones(x.shape[0], bool) if mask is None else mask
-        exact = x.shape[0] <= EXACT_ROWS
-        squared = _all_pairs(x, valid, self.diagonal) if exact else _sampled_pairs(x, valid)
+        x, n = center_columns(x, mask), x.shape[0]
+        if n <= EXACT_ROWS:
+            return self._exact(x, jnp.ones(n, bool) if mask is None else mask)
+        if mask is None:
+            return self.scale * safe_sqrt(quantile(_sampled_pairs(x, n), 0.5))
+        # Rows that count first, so that what is exact and which pairs are drawn goes by them alone.
+        rows, count = take_rows(x, jnp.argsort(~mask, stable=True)), jnp.sum(mask, dtype=jnp.int32)
+        return jax.lax.cond(
+            count <= EXACT_ROWS,
+            lambda: self._exact(rows[:EXACT_ROWS], jnp.arange(EXACT_ROWS, dtype=jnp.int32) < count),
+            lambda: self.scale * safe_sqrt(quantile(_sampled_pairs(rows, count), 0.5)),
+        )
+
+    def _exact(self, x: Float[Array, "n d"], valid: Bool[Array, "n"]) -> Scalar:
+        squared = _all_pairs(x, valid, self.diagonal)
         count = jnp.sum(jnp.isfinite(squared), dtype=jnp.int32)
-        median = quantile(squared, 0.5, count=count)
-        return self.scale * safe_sqrt(jnp.where(count > 0, median, 0))
+        return self.scale * safe_sqrt(jnp.where(count > 0, quantile(squared, 0.5, count=count), 0))
 
 
 @jax.tree_util.register_dataclass
@@ -124,19 +134,18 @@ def _all_pairs(x: Float[Array, "n d"], valid: Bool[Array, "n"], diagonal: bool) 
     return jnp.where(places[None, :] > own, upper, folded).ravel()
 
 
-def _sampled_pairs(x: Float[Array, "n d"], valid: Bool[Array, "n"]) -> Float[Array, "m n"]:
-    """Squared distances of each row to some others, drawn anew for each row but alike at each call."""
+def _sampled_pairs(x: Float[Array, "n d"], count: Int[Array, ""] | int) -> Float[Array, "m n"]:
+    """Squared distances of each of the first `count` rows to some others of them, alike at each call."""
     n = x.shape[0]
-    count = min(n - 1, max(SAMPLED_ROUNDS, -(-SAMPLED_PAIRS // n)))
+    rounds = min(n - 1, max(SAMPLED_ROUNDS, -(-SAMPLED_PAIRS // n)))
+    one = jnp.arange(n, dtype=jnp.int32) % count
 
     def distances(key: Array) -> Float[Array, "n"]:
         # One step for all rows would alias with rows that come in periodic order.
-        steps = jax.random.randint(key, (n,), 1, n, dtype=jnp.int32)
-        other = (jnp.arange(n, dtype=jnp.int32) + steps) % n
-        squared = jnp.sum((x - take_rows(x, other)) ** 2, axis=1)
-        return jnp.where(valid & valid[other], squared, jnp.inf)
+        steps = jax.random.randint(key, (n,), 1, count, dtype=jnp.int32)
+        return jnp.sum((take_rows(x, one) - take_rows(x, (one + steps) % count)) ** 2, axis=1)
 
-    return jax.lax.map(distances, jax.random.split(jax.random.key(0), count))
+    return jax.lax.map(distances, jax.random.split(jax.random.key(0), rounds))
 
 
 NAMED_RULES: dict[str, BandwidthRule] = {

@@ -36,6 +36,9 @@ class Kernel(ABC):
     row_scale_free: ClassVar[bool] = False
     #: `evaluate` is the inner product of prepared rows: moments can replace the matrix.
     dot_product: ClassVar[bool] = False
+    #: Zero features, the same number in all rows, change nothing: layers of about one width may
+    #: be padded to the same.
+    ignores_zero_features: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -48,7 +51,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
-        """`k(x_i, x_i)` of prepared rows."""
+        """`k(x_i, x_i)`, the diagonal of `kernel(x)`."""
 
     def row_factors(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
         """What to multiply each row by before `evaluate`; 1 unless a kernel scales rows."""
@@ -59,7 +62,13 @@ class Kernel(ABC):
         return widen(x) * self.row_factors(x)[:, None]
 
     def fit(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Kernel:
-        """The kernel with every setting that depends on the data made a number."""
+        """The kernel with every setting that depends on the data made a number.
+
+        Args:
+          x: rows as `evaluate` will get them: scaled, and centered for a kernel that is
+            translation invariant.
+          mask: which rows count.
+        """
         return self
 
     def __call__(self, x: Float[Array, "n d"], y: Float[Array, "m d"] | None = None) -> Float[Array, "n m"]:
@@ -79,12 +88,12 @@ class Kernel(ABC):
             raise ValueError(
                 f"{name}: x and y must have the same number of features, got {x.shape[1]} and {y.shape[1]}"
             )
-        kernel = self.fit(x)
+        x, y = self.scaled(x), self.scaled(y)
         if self.translation_invariant:  # distances between rows far from the origin lose digits
             dtype = accum_dtype(x, y)
             origin = column_mean(x.astype(dtype))[None, :]
             x, y = x.astype(dtype) - origin, y.astype(dtype) - origin
-        return kernel.evaluate(kernel.scaled(x), kernel.scaled(y))
+        return self.fit(x).evaluate(x, y)
 
     def __add__(self, other: Kernel) -> Sum:
         return Sum(self, other)
@@ -119,6 +128,10 @@ class _Pair(Kernel):
         return self.left.scale_free and self.right.scale_free
 
     @property
+    def ignores_zero_features(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.left.ignores_zero_features and self.right.ignores_zero_features
+
+    @property
     def homogeneous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.scale_free
 
@@ -129,7 +142,7 @@ class _Pair(Kernel):
         return [k.evaluate(k.scaled(x), k.scaled(y)) for k in (self.left, self.right)]
 
     def _diagonals(self, x: Float[Array, "n d"]) -> list[Float[Array, "n"]]:
-        return [k.diag(k.scaled(x)) for k in (self.left, self.right)]
+        return [k.diag(x) for k in (self.left, self.right)]
 
 
 @jax.tree_util.register_dataclass

@@ -27,6 +27,7 @@ class Linear(Kernel):
     dot_product: ClassVar[bool] = True
     translation_centered: ClassVar[bool] = True
     homogeneous: ClassVar[bool] = True
+    ignores_zero_features: ClassVar[bool] = True
 
     @property
     def definition(self) -> str:
@@ -64,6 +65,10 @@ class Cosine(Linear):
         """What brings rows to unit length."""
         return unit_factors(x)
 
+    def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
+        """Ones, and 0 where a row is zero."""
+        return jnp.any(x != 0, axis=1).astype(accum_dtype(x))
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -77,6 +82,8 @@ class Polynomial(Kernel):
     Raises:
       TypeError, ValueError: when `degree` is not an integer of at least 1.
     """
+
+    ignores_zero_features: ClassVar[bool] = True
 
     degree: int = field(default=3, metadata={"static": True})
     scale: float | Array = 1.0

@@ -25,7 +25,7 @@ class Gram:
     Where layers are stacked in `Grams`, every array has an axis of layers in front.
 
     Attributes:
-      raw: rows `(n, d)`; those that do not count are 0.
+      raw: rows `(n, d)`; those that do not count may be any that the kernel can take.
       mask: which rows count, `(n,)`, or None for all.
       kernel: the fitted kernel.
       factors: what each row is multiplied by, `(n,)`.
@@ -56,12 +56,6 @@ class Gram:
         """How many rows count."""
         return row_count(self.raw, self.mask)
 
-    @property
-    def weights(self) -> Float[Array, "n"]:
-        """1 for rows that count, 0 for padding."""
-        n = self.raw.shape[0]
-        return jnp.ones(n, self.raw.dtype) if self.mask is None else self.mask.astype(self.raw.dtype)
-
     def block(self, start: Array | int, size: int) -> Gram:
         """The Gram matrix of `size` of the rows, from `start` on."""
         return self._of_rows(lambda x: lax.dynamic_slice_in_dim(x, start, size))
@@ -71,9 +65,8 @@ class Gram:
 
         Rows and columns that do not count are 0.
         """
-        entries = self.kernel.evaluate(self.rows, other.rows)
-        entries = (entries - (self.shift[:, None] + other.shift[None, :])) * self.gain
-        return entries * self.weights[:, None] * other.weights[None, :]
+        entries = self._entries(other)
+        return self._counted(other, (entries - (self.shift[:, None] + other.shift[None, :])) * self.gain)
 
     def matrix(self) -> Float[Array, "n n"]:
         """The whole matrix in the user's units, `O(n²)` memory; padded rows and columns are 0.
@@ -81,9 +74,18 @@ class Gram:
         Rows may have been centered: it is then equal to the kernel matrix of the user's
         rows only up to what centering the matrix removes.
         """
-        weights = self.weights
-        entries = self.kernel.evaluate(self.rows, self.rows) * (self.gain * self.units)
-        return entries * weights[:, None] * weights[None, :]
+        return self._counted(self, self._entries(self) * (self.gain * self.units))
+
+    def _entries(self, other: Gram) -> Float[Array, "b c"]:
+        """The kernel between all rows of both, whether they count or not."""
+        x, y = (prepare_rows(gram.raw, None, gram.factors, gram.origins) for gram in (self, other))
+        return self.kernel.evaluate(x, y)
+
+    def _counted(self, other: Gram, entries: Float[Array, "b c"]) -> Float[Array, "b c"]:
+        """Entries of rows that count in both, and 0: a kernel may be NaN elsewhere."""
+        if self.mask is None or other.mask is None:
+            return entries
+        return jnp.where(self.mask[:, None] & other.mask[None, :], entries, 0)
 
     def permute(self, indices: Int[Array, "n"]) -> Gram:
         """Row `i` of the result is row `indices[i]`; nothing is recomputed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -24,14 +25,16 @@ class _Radial(Kernel):
 
     translation_invariant: ClassVar[bool] = True
     translation_centered: ClassVar[bool] = True
+    ignores_zero_features: ClassVar[bool] = True
 
     def __post_init__(self):
         name = type(self).__name__
         if isinstance(self.bandwidth, str):
             object.__setattr__(self, "bandwidth", as_bandwidth(name, self.bandwidth))
-        elif isinstance(self.bandwidth, (bool, int, float)):
+        elif isinstance(self.bandwidth, numbers.Real | complex):
             check_positive(name, "bandwidth", self.bandwidth)
-            object.__setattr__(self, "bandwidth", float(self.bandwidth))  # an int would be another compilation
+            # An int would be another compilation.
+            object.__setattr__(self, "bandwidth", float(self.bandwidth))  # pyright: ignore[reportArgumentType]
 
     @property
     def scale_free(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -64,6 +67,9 @@ class _Radial(Kernel):
                 f"{type(self).__name__}: bandwidth {self.bandwidth.definition!r} depends on the data; "
                 "call kernel.fit(x) before kernel.evaluate"
             )
+        if self.bandwidth is None or getattr(self.bandwidth, "shape", ()):
+            got = describe(self.bandwidth)
+            raise ValueError(f"{type(self).__name__}: bandwidth must be one number, a rule or its name, got {got}")
         return jnp.asarray(self.bandwidth, accum_dtype(like))
 
 
@@ -120,6 +126,7 @@ class Distance(Kernel):
 
     translation_invariant: ClassVar[bool] = True
     translation_centered: ClassVar[bool] = True
+    ignores_zero_features: ClassVar[bool] = True
     homogeneous: ClassVar[bool] = True
 
     def __post_init__(self):

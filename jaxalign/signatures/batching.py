@@ -24,15 +24,18 @@ STACK_FROM = 4
 Result = TypeVar("Result")
 
 
-def stack_layers(layers: Sequence[Float[Array, "n _d"]]) -> list[tuple[tuple[int, ...], Float[Array, "g n d"]]]:
+def stack_layers(
+    layers: Sequence[Float[Array, "n _d"]], *, pad: bool = True
+) -> list[tuple[tuple[int, ...], Float[Array, "g n d"]]]:
     """Layers in stacks of one width, with the indices of those that each holds.
 
     A layer alone in its stack is not padded, and fewer than `STACK_FROM` layers are left alone.
 
     Args:
       layers: matrices with the same number of rows and dtype.
+      pad: whether layers may get zero features, to be stacked with wider ones.
     """
-    widths = padded_widths([x.shape[1] for x in layers])
+    widths = padded_widths([x.shape[1] for x in layers]) if pad else {x.shape[1]: x.shape[1] for x in layers}
     groups: dict[int, list[int]] = {}
     for index, x in enumerate(layers):
         groups.setdefault(widths[x.shape[1]], []).append(index)

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxalign._core.numerics import binary_scale, column_centers, mask_rows, safe_sqrt, take_rows, widen
+from jaxalign._core.numerics import binary_scale, column_centers, fill_rows, safe_sqrt, take_rows, widen
 from jaxalign._core.typing import Array, Bool, Float, Scalar
-from jaxalign.engines.heavy import heaviest_rows, leave_out
+from jaxalign.engines.heavy import heaviest_rows, leave_out, row_lengths
 from jaxalign.kernels.base import Kernel
 from jaxalign.kernels.gram import Gram, Grams, prepare_rows
 from jaxalign.signatures.batching import stack_layers
@@ -43,18 +43,24 @@ class GramSignature:
     compact: ClassVar[bool] = False
 
     @property
+    def ignores_zero_features(self) -> bool:
+        """Whether the kernel does."""
+        return self.kernel.ignores_zero_features
+
+    @property
     def definition(self) -> str:
         """The kernel's own definition."""
         return self.kernel.definition
 
     def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Gram:
         """The signature of one representation, `(n, d)`."""
-        raw = mask_rows(widen(x), mask)
+        raw = fill_rows(widen(x), mask)
         return Gram(raw, mask, *self._settle(raw, mask))
 
     def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> Grams:
         """The signatures of several representations of the same examples."""
-        stacks = stack_layers([mask_rows(widen(x), mask) for x in layers])
+        rows = [fill_rows(widen(x), mask) for x in layers]
+        stacks = stack_layers(rows, pad=self.kernel.ignores_zero_features)
 
         def gram(raw: Float[Array, "g n d"]) -> Gram:
             masks = None if mask is None else jnp.broadcast_to(mask, raw.shape[:2])
@@ -74,6 +80,8 @@ class GramSignature:
         one = jnp.ones((), raw.dtype)
         if not self.kernel.dot_product:
             centered = self.kernel.translation_invariant
+            if self.kernel.scale_free:
+                factors = factors * binary_scale(raw)
             origins = column_centers(raw * factors[:, None], mask) if centered else ()
             rows = lax.stop_gradient(prepare_rows(raw, mask, factors, origins))
             kernel = self.kernel.fit(rows, mask)
@@ -91,7 +99,7 @@ class GramSignature:
             # U-centering allows any origin. About the mean of the other rows, far outliers have
             # no large off-diagonal sums, which would have to cancel. All rows together sum to 0.
             rows = lax.stop_gradient(prepare_rows(raw, mask, factors, origins))
-            heavy = heaviest_rows([rows])
+            heavy = heaviest_rows(row_lengths([rows]))
             others = jnp.sum(leave_out(heavy, rows.shape[0], mask), dtype=rows.dtype)
             origins = (*origins, -jnp.sum(take_rows(rows, heavy), axis=0) / jnp.maximum(others, 1))
         return self.kernel, factors, origins, jnp.zeros_like(factors), one, 1 / (scale * scale)
@@ -112,7 +120,7 @@ def _levels(
     if mask is None:
         chosen = even * n // size
     else:
-        chosen = jnp.argsort(~mask, stable=True)[even * jnp.sum(mask, dtype=jnp.int32) // size]
+        chosen = jnp.argsort(~mask, stable=True).astype(jnp.int32)[even * jnp.sum(mask, dtype=jnp.int32) // size]
     landmarks = take_rows(rows, chosen)
 
     def level(row: tuple[Array, Array]) -> Scalar:

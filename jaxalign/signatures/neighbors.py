@@ -61,8 +61,13 @@ class NeighborSignature:
     compact: ClassVar[bool] = True
 
     def __post_init__(self):
-        check_integer("neighbors", "k", self.k, minimum=1)
-        check_choice("neighbors", "metric", self.metric, METRICS)
+        check_integer("NeighborSignature", "k", self.k, minimum=1)
+        check_choice("NeighborSignature", "metric", self.metric, METRICS)
+
+    @property
+    def ignores_zero_features(self) -> bool:
+        """True: they change no distance and no angle."""
+        return True
 
     @property
     def definition(self) -> str:
@@ -75,7 +80,7 @@ class NeighborSignature:
 
     def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Neighbors]:
         """The signatures of several representations of the same examples."""
-        check_neighbors("neighbors", self.k, layers[0].shape[0])
+        check_neighbors("NeighborSignature", self.k, layers[0].shape[0])
         return map_layers(lambda x: self._find(x, mask), layers)
 
     def _find(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Neighbors:

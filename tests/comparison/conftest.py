@@ -41,6 +41,7 @@ def make_result():
             bounds={key: bounds},
             chance={key: "about 0"},
             larger_is_closer={key: closer},
+            symmetric={key: True},
             same=same,
             info={"examples": 40, "examples_used": 39, "seed": None},
         )

@@ -25,6 +25,7 @@ def result():
         bounds={"cka[linear,biased]": (0.0, 1.0), "distance": (0.0, float("inf"))},
         chance={"cka[linear,biased]": "little", "distance": "a lot"},
         larger_is_closer={"cka[linear,biased]": True, "distance": False},
+        symmetric={"cka[linear,biased]": True, "distance": True},
         same=True,
         info={"examples": 50, "examples_used": 50},
     )
