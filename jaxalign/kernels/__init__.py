@@ -1,5 +1,6 @@
 """Floor 2: kernels as callable pytrees; their hyperparameters are leaves."""
 
+from jaxalign.kernels.bandwidth import BandwidthRule as BandwidthRule
 from jaxalign.kernels.bandwidth import MeanDistance as MeanDistance
 from jaxalign.kernels.bandwidth import MedianDistance as MedianDistance
 from jaxalign.kernels.base import Kernel as Kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -9,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxalign._core.numerics import gram_matmul
 from jaxalign.alignment import cka, hsic, kernel_alignment, mutual_knn
-from jaxalign.kernels import RBF, Cosine, Distance, Laplacian, Linear, MeanDistance, Polynomial
+from jaxalign.engines import tiles
+from jaxalign.kernels import RBF, Cosine, Distance, Kernel, Laplacian, Linear, MeanDistance, Polynomial
 
 SCORES = {
     "kernel_alignment": kernel_alignment,
@@ -112,3 +115,38 @@ def test_masks_map_and_one_that_keeps_all_is_none():
 
     found, subset, everything = run(masks)
     np.testing.assert_allclose(found, [subset, everything], atol=2e-6)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("kernel", [RBF(2.0), Polynomial(2)], ids=["rbf", "polynomial"])
+def test_a_mask_under_64_bits(kernel):
+    """Promotion is strict in this suite: indices of one width must not meet those of another."""
+    score = jax.jit(partial(cka, kernel=kernel))
+    x, y = X.astype(np.float64), Y.astype(np.float64)
+    np.testing.assert_allclose(score(x, y, mask=MASK), score(x[MASK], y[MASK]), rtol=1e-12)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Angular(Kernel):
+    """One minus the angle: not defined for rows of length 0."""
+
+    definition = "angular"
+
+    def evaluate(self, x, y):
+        cosine = gram_matmul(x, y) / (jnp.linalg.norm(x, axis=1)[:, None] * jnp.linalg.norm(y, axis=1)[None, :])
+        return 1 - jnp.arccos(jnp.clip(cosine, -0.999, 0.999)) / jnp.pi
+
+    def diag(self, x):
+        return jnp.ones(x.shape[0], x.dtype)
+
+
+def test_a_kernel_never_sees_a_row_that_is_not_there(monkeypatch):
+    """Neither padding nor what fills the last tile is handed to it as a row of zeros."""
+    monkeypatch.setattr(tiles, "TILE_ROWS", 9)
+    score = jax.jit(partial(cka, kernel=Angular()))
+    expected = score(X[MASK], Y[MASK])
+    np.testing.assert_allclose(score(X, Y, mask=MASK), expected, rtol=1e-5)
+    gradient = jax.grad(lambda x: cka(x, Y, kernel=Angular(), mask=MASK))(jnp.asarray(X))
+    assert np.all(np.isfinite(gradient))
+    assert np.abs(gradient).max() > 0

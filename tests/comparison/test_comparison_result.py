@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -47,6 +48,15 @@ def test_one_model_is_compared_with_itself_without_its_diagonal(make_result):
     single = make_result([[1.0]]).best()[0]
     assert single[:4] == ("", "", None, None)
     assert math.isnan(single.value)
+
+
+def test_a_measure_that_is_not_symmetric_has_two_best_pairs(make_result):
+    result = make_result([[1.0, 0.2], [0.6, 1.0]], [("m", "0"), ("n", "0")])
+    assert [pair[:2] for pair in result.best()] == [("m", "n")]
+    result = dataclasses.replace(result, symmetric={"cka": False})
+    assert result.best() == (("m", "n", "0", "0", pytest.approx(0.2)), ("n", "m", "0", "0", pytest.approx(0.6)))
+    shown = np.asarray(result.plot(by="model").axes[0].images[0].get_array(), float)
+    np.testing.assert_allclose(shown, [[np.nan, 0.2], [0.6, np.nan]], rtol=1e-6)
 
 
 def test_undefined_scores_are_never_the_best(make_result):

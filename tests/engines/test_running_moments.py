@@ -97,3 +97,16 @@ def test_too_few_rows_are_undefined_and_hsic_has_the_users_units(float64):
     inner = running.finish(state, centering="biased").inner()
     x, y = (a - a.mean(0) for a in layers[:2])
     np.testing.assert_allclose(inner[0, 1], np.sum((x.T @ y) ** 2), rtol=1e-12)
+
+
+def test_a_bad_layer_spoils_no_other():
+    """Wherever in the stream it was bad."""
+    g = np.random.default_rng(0)
+    blocks = [[jnp.asarray(g.standard_normal((20, d)), jnp.float32) for d in (3, 2, 4)] for _ in range(3)]
+    state = good = running.init([3, 2, 4])
+    for index, block in enumerate(blocks):
+        bad = [block[0], block[1].at[4, 0].set(jnp.inf) if index == 1 else block[1], block[2]]
+        state, good = running.update(state, bad), running.update(good, block)
+    found, expected = (np.array(running.finish(s, centering="unbiased").cosine()) for s in (state, good))
+    expected[1, :] = expected[:, 1] = np.nan
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

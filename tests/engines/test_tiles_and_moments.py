@@ -15,7 +15,7 @@ from oracles import kernel_family as oracle
 from jaxalign.engines import CENTERINGS, gram_products, moments, planner, tiles
 from jaxalign.engines import heavy as heavy_module
 from jaxalign.kernels import RBF, Linear
-from jaxalign.signatures import GramSignature
+from jaxalign.signatures import GramSignature, batching
 
 CENTER = {"none": lambda k: k, "biased": oracle.h_center, "unbiased": oracle.u_center}
 
@@ -88,6 +88,62 @@ def test_tiles_of_other_kernels_in_many_blocks(monkeypatch):
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("kernel", [Linear(), RBF(3.0)], ids=["linear", "rbf"])
+def test_layers_in_stacks_come_out_in_their_order(monkeypatch, kernel, masked):
+    """Widths far apart, interleaved: each side has two stacks, and inner products tell layers and units apart."""
+    monkeypatch.setattr(tiles, "TILE_ROWS", 16)
+    monkeypatch.setattr(batching, "MOST_WIDTHS", 2)
+    monkeypatch.setattr(batching, "WIDTH_MULTIPLE", 8)
+    a, b = layers(50, [3, 20, 5, 17, 2]), layers(50, [19, 4, 18, 1], seed=1)
+    a[2] *= 2
+    mask = np.arange(50) % 5 != 0 if masked else None
+    of = oracle.linear if isinstance(kernel, Linear) else (lambda x: oracle.rbf(x, 3.0))
+    matrices_a, matrices_b = ([of(x if mask is None else x[mask]) for x in side] for side in (a, b))
+
+    @jax.jit
+    def products(a, b):
+        signature = GramSignature(kernel, centering="unbiased")
+        left, right = signature.many(a, mask), signature.many(b, mask)
+        assert [len(stack.units) for stack in left.stacks] == [3, 2]
+        return [tiles.tile_products(left, other, centering="unbiased") for other in (right, None)]
+
+    across, within = products(a, b)
+    assert_products(across, matrices_a, matrices_b, "unbiased")
+    assert_products(within, matrices_a, matrices_a, "unbiased")
+
+
+@pytest.mark.parametrize("engine", [tiles.tile_products, moments.moment_products])
+@pytest.mark.parametrize("centering", ["biased", "unbiased"])
+def test_a_bad_layer_spoils_no_other(engine, centering):
+    """NaN in one layer of many: its scores are NaN, the others are what they are without it."""
+    good = [x.astype(np.float32) for x in layers(60, [4, 3, 5, 2])]
+    bad = [x.copy() for x in good]
+    bad[2][7, 1] = np.nan
+
+    @jax.jit
+    def cosine(layers):
+        return engine(GramSignature(Linear(), centering=centering).many(layers), None, centering=centering).cosine()
+
+    found, expected = np.asarray(cosine(bad)), np.array(cosine(good))
+    expected[2, :] = expected[:, 2] = np.nan
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_bad_layer_leaves_the_gradients_of_others_through_moments():
+    xs = [jnp.asarray(x, jnp.float32) for x in layers(60, [4, 3, 5])]
+    xs[2] = xs[2].at[7, 1].set(jnp.nan)
+
+    def score(x):
+        grams = GramSignature(Linear()).many([x, *xs[1:]])
+        return moments.moment_products(grams, None, centering="biased").cosine()[0, 1]
+
+    gradient = np.asarray(jax.jit(jax.grad(score))(xs[0]))
+    assert np.all(np.isfinite(gradient))
+    assert np.abs(gradient).max() > 1e-5
+
+
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("heavy", [1, 16])
 def test_moments_in_many_blocks(monkeypatch, heavy):
     monkeypatch.setattr(moments, "BLOCK_ROWS", 16)
@@ -108,7 +164,7 @@ def test_disjoint_tile_sums_merge_to_the_whole(monkeypatch):
     grams = GramSignature(RBF(2.0)).many([jnp.asarray(x) for x in layers(40, [3, 6])])
     _, blocks = tiles.tile_plan(40)
     assert blocks == 3
-    pairs = [(i, (i + step) % blocks) for step in range(blocks // 2 + 1) for i in range(blocks)]
+    pairs = [tiles.tile_at(step, blocks) for step in range(tiles.tile_count(40))]
 
     @jax.jit
     def update(state, row, column):
@@ -136,9 +192,7 @@ def test_a_plan_visits_each_of_two_mirrored_tiles_once(monkeypatch, rows):
         assert size <= n
         assert size <= rows
         assert blocks * size >= n
-        visits = collections.Counter(
-            frozenset((i, (i + step) % blocks)) for step in range(blocks // 2 + 1) for i in range(blocks)
-        )
+        visits = collections.Counter(frozenset(tiles.tile_at(step, blocks)) for step in range(tiles.tile_count(n)))
         assert set(visits) == {frozenset(p) for p in itertools.combinations_with_replacement(range(blocks), 2)}
         assert set(visits.values()) == {1}
 

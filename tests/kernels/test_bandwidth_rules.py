@@ -50,6 +50,18 @@ def test_rules_keep_their_digits_far_from_the_origin():
     np.testing.assert_allclose(compiled(MeanDistance(), x), oracle.mean_sigma(x), rtol=1e-5)
 
 
+@pytest.mark.parametrize("counted", [2, 8, 90, 400])
+def test_what_is_exact_goes_by_the_rows_that_count(monkeypatch, counted):
+    """Many rows of padding neither make a median of few rows a sample, nor thin out the sample of more."""
+    monkeypatch.setattr(bandwidth, "EXACT_ROWS", 100)
+    x = np.random.default_rng(0).standard_normal((1200, 5))
+    mask = np.zeros(1200, bool)
+    mask[np.random.default_rng(1).permutation(1200)[:counted]] = True
+    x[~mask] = np.nan
+    found = float(jax.jit(MedianDistance())(jnp.asarray(x, jnp.float32), jnp.asarray(mask)))
+    assert found == pytest.approx(oracle.median_sigma(x[mask]), rel=1e-5 if counted < 100 else 5e-3)
+
+
 def test_many_rows_are_sampled(monkeypatch):
     monkeypatch.setattr(bandwidth, "EXACT_ROWS", 100)
     monkeypatch.setattr(bandwidth, "SAMPLED_PAIRS", 20_000)

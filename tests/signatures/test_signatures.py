@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 from oracles import kernel_family as oracle
 
 from jaxalign.alignment import KernelScore, OverlapScore
-from jaxalign.kernels import RBF, Distance, Linear
+from jaxalign.kernels import RBF, Distance, Linear, Sum
 from jaxalign.signatures import GramSignature, NeighborSignature, batching
 from jaxalign.signatures import gram as gram_file
 
@@ -48,6 +51,25 @@ def test_many_together_are_each_alone(monkeypatch, make):
     )
     for one, other in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PerFeature(Linear):
+    """A kernel that sees how many features there are."""
+
+    ignores_zero_features: ClassVar[bool] = False
+
+    def evaluate(self, x, y):
+        return super().evaluate(x, y) / x.shape[1]
+
+
+def test_layers_are_not_padded_for_a_kernel_that_would_notice():
+    layers = [rows(20, d, seed=d) for d in (3, 9, 3, 4, 9)]
+    kernel = Sum(PerFeature(), RBF(2.0))
+    score = jax.jit(lambda layers: CKA.matrix(GramSignature(kernel).many(layers)))
+    pair = jax.jit(lambda x, y: CKA(GramSignature(kernel)(x), GramSignature(kernel)(y)))
+    np.testing.assert_allclose(score(layers)[1, 3], pair(layers[1], layers[3]), rtol=1e-5)
 
 
 def test_few_widths_are_compiled_and_few_columns_added():
