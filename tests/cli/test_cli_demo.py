@@ -41,6 +41,7 @@ def left(zoo, tmp_path_factory):
     return out, printed.getvalue()
 
 
+@pytest.mark.slow
 def test_it_leaves_everything_behind(left, zoo):
     out, printed = left
     assert all(name in printed for name in NAMES)
@@ -59,6 +60,7 @@ def test_it_leaves_everything_behind(left, zoo):
     assert layers.ids.tolist() == load_digits().test_ids.tolist()
 
 
+@pytest.mark.slow
 def test_the_page_has_the_numbers_of_the_run_and_links_that_lead_somewhere(left):
     out, _ = left
     page = (out / "README.md").read_text()
@@ -77,6 +79,7 @@ def test_the_page_has_the_numbers_of_the_run_and_links_that_lead_somewhere(left)
     ]
 
 
+@pytest.mark.slow
 def test_its_activations_go_into_compare(cli, left):
     run = cli("compare", *sorted((left[0] / "activations").iterdir()), "-m", "mutual_knn", "--json")
     assert run.code == 0

@@ -142,6 +142,7 @@ def wait_for_pieces(process, out, count):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
 def test_a_process_that_ends_in_the_middle(cli, command, saved, tmp_path, sent):

@@ -54,6 +54,7 @@ def test_a_little_training_is_far_above_chance_and_none_is_near_it(members, untr
     assert abs(np.mean([m.accuracy for m in untrained]) - 0.1) < 0.05
 
 
+@pytest.mark.slow
 def test_the_default_training_reaches_the_accuracy_it_is_meant_to():
     (member,) = train_zoo(architectures=("mlp",), widths=(32,), seeds=(0,))
     assert member.accuracy >= 0.95
@@ -95,6 +96,7 @@ def test_seeds_share_one_compilation(members):
     assert zoo._train._cache_size() == before
 
 
+@pytest.mark.slow
 def test_wide_types_leave_the_activations_in_float32_and_the_learning_as_it_was(float64, members, untrained):
     (start,) = train_zoo(architectures=("mlp",), widths=(32,), seeds=(0,), epochs=0)
     (member,) = train_zoo(architectures=("mlp",), seeds=(0,), **SHORT)
