@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxalign._core.typing import Array, Float
 
-#: Widths are padded to multiples of this, and to no more than `MOST_WIDTHS` different ones.
+#: More than `MOST_WIDTHS` different widths are padded to that many multiples of `WIDTH_MULTIPLE`.
 WIDTH_MULTIPLE = 64
 MOST_WIDTHS = 3
 #: Fewer layers are not worth copying.
@@ -71,9 +71,11 @@ def pad_features(x: Float[Array, "n d"], width: int) -> Float[Array, "n w"]:
 def padded_widths(widths: Sequence[int]) -> dict[int, int]:
     """For every width, the one to pad it to, so that few shapes are compiled.
 
-    Zero features change no inner product. Of all ways to use at most `MOST_WIDTHS` sizes, the
-    one that adds the fewest columns.
+    At most `MOST_WIDTHS` different ones stay as they are. Otherwise, of all ways to use so many
+    sizes, multiples of `WIDTH_MULTIPLE`, the one that adds the fewest columns.
     """
+    if len(set(widths)) <= MOST_WIDTHS:
+        return {width: width for width in widths}
     rounded = {width: -(-width // WIDTH_MULTIPLE) * WIDTH_MULTIPLE for width in widths}
     sizes = sorted(set(rounded.values()))
     if len(sizes) <= MOST_WIDTHS:

@@ -84,6 +84,17 @@ def test_blocks_hold_no_more_than_max_memory_and_give_the_same(measure, sides, l
         np.testing.assert_array_equal(split.values["cka"], split.values["cka"].T)
 
 
+def test_padding_counts_as_memory(layers, monkeypatch):
+    """Four narrow widths are stacked as wide ones: a limit that the layers alone would keep cuts blocks."""
+    a = layers(1, (2, 3, 4, 5, 6, 7))
+    watch = Watch(monkeypatch)
+    ja.compare(a, measures=RBF_CKA, max_memory=block_bytes(40, 4, [64] * 3))
+    assert len(watch.blocks) > 1
+    watch.blocks.clear()
+    ja.compare(a, measures=RBF_CKA, max_memory=block_bytes(40, 4, [64] * 6))
+    assert watch.blocks == [(6, None)]
+
+
 def test_one_sweep_serves_all_layers(layers, monkeypatch):
     watch = Watch(monkeypatch)
     ja.compare(layers(1, WIDE), measures=[ja.measures.cka(), ja.measures.hsic()])
@@ -141,6 +152,7 @@ class CountingSignature:
 
     seen: tuple = field(default=(), metadata={"static": True})
     compact: ClassVar[bool] = True
+    ignores_zero_features: ClassVar[bool] = True
     made: ClassVar[list[int]] = []
 
     definition: ClassVar[str] = "row means"

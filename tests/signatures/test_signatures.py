@@ -80,7 +80,8 @@ def test_few_widths_are_compiled_and_few_columns_added():
     assert len(set(padded.values())) <= batching.MOST_WIDTHS
     # 64, 128, 256, 320, 512 into three sizes: 64 for the three narrowest, 320, 512 leaves 128 -> 320.
     assert padded == {1: 64, 63: 64, 64: 64, 65: 320, 200: 320, 300: 320, 500: 512}
-    assert batching.padded_widths([10, 700]) == {10: 64, 700: 704}
+    assert batching.padded_widths([10, 700, 10]) == {10: 10, 700: 700}
+    assert batching.padded_widths([10, 20, 30, 40]) == dict.fromkeys((10, 20, 30, 40), 64)
 
 
 @pytest.mark.usefixtures("float64")
