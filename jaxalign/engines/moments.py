@@ -55,9 +55,12 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
     one, other = slice(len(a)), slice(0 if b is None else len(a), None)
     count = a[0].count
     lengths = row_lengths(layers)
-    sound = jnp.isfinite(jnp.sum(lengths, axis=1))
-    layers = [jnp.where(fine, x, 0) for fine, x in zip(sound, layers, strict=True)]
-    heavy = heaviest_rows(jnp.where(sound[:, None], lengths, 0))
+    sound = jnp.ones(len(layers), bool)
+    if len(layers) > 2:  # of one pair, nobody else is spoiled
+        sound = jnp.isfinite(jnp.sum(lengths, axis=1))
+        layers = [jnp.where(fine, x, 0) for fine, x in zip(sound, layers, strict=True)]
+        lengths = jnp.where(sound[:, None], lengths, 0)
+    heavy = heaviest_rows(lengths)
     if centering == "unbiased":
         cross, own, sums = _off_diagonal(layers, len(a), b is None, a[0].mask, heavy)
         cross = finish_cross(cross, sums[one], sums[other], count, centering)
