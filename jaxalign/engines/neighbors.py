@@ -62,13 +62,12 @@ def nearest_neighbors(
         ],
         axis=1,
     )
-    queries = jnp.concatenate([rows, jnp.ones((n, 1), rows.dtype)], axis=1)
     size = min(BLOCK_ROWS, n)
     blocks = -(-n // size)
 
     def search(block: Array) -> Int[Array, "b k"]:
         start = jnp.minimum(block * size, n - size)
-        query = lax.dynamic_slice_in_dim(queries, start, size)
+        query = lax.dynamic_slice_in_dim(candidates, start, size).at[:, -1].set(1)
 
         def best_of(column: Array) -> tuple[Array, Array]:
             first = column * tile
