@@ -80,8 +80,6 @@ class GramSignature:
         one = jnp.ones((), raw.dtype)
         if not self.kernel.dot_product:
             centered = self.kernel.translation_invariant
-            if self.kernel.scale_free:
-                factors = factors * binary_scale(raw)
             origins = column_centers(raw * factors[:, None], mask) if centered else ()
             rows = lax.stop_gradient(prepare_rows(raw, mask, factors, origins))
             kernel = self.kernel.fit(rows, mask)
