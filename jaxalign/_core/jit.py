@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
 
-from jaxalign._core.checks import as_array, check_pytree
+from jaxalign._core.checks import as_array, check_pytree, nearest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,6 +45,10 @@ def jit(*, static: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[
 
         @functools.wraps(fn)
         def call(*args: Any, **kwargs: Any) -> Any:
+            for argument in kwargs:
+                if argument not in annotations:
+                    hint = nearest(argument, annotations)
+                    raise TypeError(f"{name}: unexpected keyword argument {argument!r}{hint}")
             rest = args[len(positional) :]
             args = tuple(taken(argument, value) for argument, value in zip(positional, args, strict=False))
             return compiled(*args, *rest, **{argument: taken(argument, value) for argument, value in kwargs.items()})

@@ -83,8 +83,8 @@ class RBF(_Radial):
         `"median"`: σ² is the median squared distance of distinct examples;
         `"kornblith"`: the same median over all n² pairs, zeros of the diagonal included;
         `"mean"`: σ² is the mean squared distance of distinct examples.
-        A rule that gives 0 (more than half of the examples coincide) makes the kernel
-        constant, and a CKA on it NaN.
+        A rule that gives 0 (more than half of the pairs of examples coincide, as when 71 % of
+        all rows are equal) makes the kernel constant, and a CKA on it NaN.
 
     Raises:
       ValueError: for a bandwidth that is not positive, or an unknown rule.

@@ -118,6 +118,11 @@ def test_a_wrong_mask_is_named(score, mask, error, says):
         (lambda: cka(X, Y, kernel=RBF), TypeError, "cka: kernel must be a Kernel, got the class RBF"),
         (lambda: cka(X, Y, kernel=None), TypeError, "cka: kernel must be a Kernel"),
         (lambda: hsic(X, Y, kernel_y="rbf"), TypeError, "hsic: kernel_y must be a Kernel | None, got str 'rbf'"),
+        (
+            lambda: cka(X, Y, esimator="u"),
+            TypeError,
+            "cka: unexpected keyword argument 'esimator'; did",
+        ),
         (lambda: NeighborSignature(0), ValueError, "k must be at least 1"),
         (lambda: NeighborSignature(2.0), TypeError, "k must be an integer"),
     ],
