@@ -48,6 +48,8 @@ def run_compare(request: Request) -> None:
     Raises:
       Problem: with the exit status, for whatever can be said in a sentence.
     """
+    if request.out == "":
+        raise Problem("--out must name a folder, got an empty name")
     if request.fresh and request.out is None:
         raise Problem("--fresh discards partial results, which there are only with --out DIR")
     if request.quiet and request.out is None and not request.as_json:

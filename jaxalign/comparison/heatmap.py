@@ -20,7 +20,7 @@ NAMED_LAYERS = 90
 #: Up to this many cells a side, each cell shows its number.
 NUMBERED_CELLS = 16
 #: Letters of a name on an axis; longer ones lose their middle.
-NAME_LETTERS = 32
+NAME_LETTERS = 56
 #: Names and definitions are shown as they are, dollar signs included.
 AS_IS: Any = {"parse_math": False}
 

@@ -189,8 +189,14 @@ def test_names_of_any_kind_are_drawn_as_they_are(make_result):
         figure = drawn(make_result(np.eye(6), [(name, name) for name in odd], definition="$x$[_y_]").plot(by=by))
         names = ticks(figure.axes[0].yaxis)
         assert names[:5] == odd[:5]
-        assert len(names[5]) <= 32
+        assert len(names[5]) <= 56
         assert "…" in names[5]
+
+
+def test_layers_named_by_long_paths_are_told_apart(make_result):
+    names = [f"transformer.blocks.{i}.mlp.output.dropout" for i in range(12)]
+    figure = drawn(make_result(np.eye(12), [("", name) for name in names]).plot())
+    assert ticks(figure.axes[0].yaxis) == names
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
