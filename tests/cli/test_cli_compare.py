@@ -62,6 +62,16 @@ def test_without_out_nothing_is_written(cli, files, tmp_path, monkeypatch):
     assert "mutual_knn[k=10" in run.out
 
 
+def test_an_empty_name_of_a_folder_is_refused(cli, files, tmp_path, monkeypatch):
+    """What an unset variable leaves of `--out "$DIR"` is not the folder one is in."""
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    run = cli("compare", *files, "--out", "")
+    assert run.code == 2
+    assert "--out must name a folder" in run.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_one_file_is_compared_with_itself(cli, files, tmp_path):
     run = cli("compare", files[0], "-m", "cka:estimator=unbiased", "--out", tmp_path / "out")
     assert run.code == 0
