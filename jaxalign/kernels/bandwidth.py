@@ -135,15 +135,21 @@ def _all_pairs(x: Float[Array, "n d"], valid: Bool[Array, "n"], diagonal: bool) 
 
 
 def _sampled_pairs(x: Float[Array, "n d"], count: Int[Array, ""] | int) -> Float[Array, "m n"]:
-    """Squared distances of each of the first `count` rows to some others of them, alike at each call."""
+    """Squared distances of each of the first `count` rows to some others of them, alike at each call.
+
+    Args:
+      x: rows, those that count first.
+      count: how many count, at least 2; a Python integer when it is all of them.
+    """
     n = x.shape[0]
     rounds = min(n - 1, max(SAMPLED_ROUNDS, -(-SAMPLED_PAIRS // n)))
     one = jnp.arange(n, dtype=jnp.int32) % count
+    rows = x if isinstance(count, int) else take_rows(x, one)
 
     def distances(key: Array) -> Float[Array, "n"]:
         # One step for all rows would alias with rows that come in periodic order.
         steps = jax.random.randint(key, (n,), 1, count, dtype=jnp.int32)
-        return jnp.sum((take_rows(x, one) - take_rows(x, (one + steps) % count)) ** 2, axis=1)
+        return jnp.sum((rows - take_rows(x, (one + steps) % count)) ** 2, axis=1)
 
     return jax.lax.map(distances, jax.random.split(jax.random.key(0), rounds))
 
