@@ -66,8 +66,8 @@ class Cosine(Linear):
         return unit_factors(x)
 
     def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
-        """Ones, and 0 where a row is zero."""
-        return jnp.any(x != 0, axis=1).astype(accum_dtype(x))
+        """Ones up to rounding, and 0 where a row is zero."""
+        return super().diag(self.scaled(x))
 
 
 @jax.tree_util.register_dataclass

@@ -87,7 +87,9 @@ class RBF(_Radial):
         all rows are equal) makes the kernel constant, and a CKA on it NaN.
 
     Raises:
-      ValueError: for a bandwidth that is not positive, or an unknown rule.
+      ValueError: for a bandwidth that is not positive, an unknown rule, and, when evaluated, an
+        array of several.
+      TypeError: for a bandwidth that is not a number.
     """
 
     def evaluate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
