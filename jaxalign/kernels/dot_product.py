@@ -101,6 +101,16 @@ class Polynomial(Kernel):
         """Powers of shifted inner products of rows."""
         return self._power(gram_matmul(x, y))
 
+    def deviate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """Entries less `offset ** degree`, which short rows bring them near to."""
+        product = gram_matmul(x, y)
+        offset, moved = _as_setting(self.offset, product), _as_setting(self.scale, product) * product
+        # a^p - b^p = (a - b) (a^(p-1) + a^(p-2) b + ... + b^(p-1)): nothing large is subtracted.
+        powers = jnp.ones_like(moved)
+        for exponent in range(1, self.degree):
+            powers = powers * (moved + offset) + offset**exponent
+        return moved * powers
+
     def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
         """Powers of shifted squared lengths."""
         x = widen(x)

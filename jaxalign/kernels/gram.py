@@ -35,6 +35,7 @@ class Gram:
         depend on it, their rounding does. 0 where a score will not center.
       gain: a power of two that brings entries near 1.
       units: what an entry of a tile is in the user's units: `K_ij - shift_i - shift_j = tile_ij * units`.
+      centered: tiles are for scores that center: they lack the constant that `Kernel.deviate` leaves out.
     """
 
     raw: Float[Array, "*layers n d"]
@@ -45,6 +46,7 @@ class Gram:
     shift: Float[Array, "*layers n"]
     gain: Float[Array, "*layers"]
     units: Float[Array, "*layers"]
+    centered: bool = field(default=False, metadata={"static": True})
 
     @property
     def rows(self) -> Float[Array, "n d"]:
@@ -65,7 +67,7 @@ class Gram:
 
         Rows and columns that do not count are 0.
         """
-        entries = self._entries(other)
+        entries = self._entries(other, self.kernel.deviate if self.centered else self.kernel.evaluate)
         return self._counted(other, (entries - (self.shift[:, None] + other.shift[None, :])) * self.gain)
 
     def matrix(self) -> Float[Array, "n n"]:
@@ -74,12 +76,12 @@ class Gram:
         Rows may have been centered: it is then equal to the kernel matrix of the user's
         rows only up to what centering the matrix removes.
         """
-        return self._counted(self, self._entries(self) * (self.gain * self.units))
+        return self._counted(self, self._entries(self, self.kernel.evaluate) * (self.gain * self.units))
 
-    def _entries(self, other: Gram) -> Float[Array, "b c"]:
+    def _entries(self, other: Gram, evaluate: Callable[[Array, Array], Array]) -> Float[Array, "b c"]:
         """The kernel between all rows of both, whether they count or not."""
         x, y = (prepare_rows(gram.raw, None, gram.factors, gram.origins) for gram in (self, other))
-        return self.kernel.evaluate(x, y)
+        return evaluate(x, y)
 
     def _counted(self, other: Gram, entries: Float[Array, "b c"]) -> Float[Array, "b c"]:
         """Entries of rows that count in both, and 0: a kernel may be NaN elsewhere."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -57,6 +58,14 @@ class _Radial(Kernel):
             return self
         return type(self)(jax.lax.stop_gradient(self.bandwidth(x, mask)))
 
+    @abstractmethod
+    def _exponent(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """Logarithms of the entries."""
+
+    def deviate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """Entries less 1, which a bandwidth far above all distances brings them near to."""
+        return jnp.expm1(self._exponent(x, y))
+
     def diag(self, x: Float[Array, "n d"]) -> Float[Array, "n"]:
         """Ones."""
         return jnp.ones(x.shape[0], accum_dtype(x))
@@ -94,9 +103,12 @@ class RBF(_Radial):
 
     def evaluate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
         """Gaussians of distances."""
+        return jnp.exp(self._exponent(x, y))
+
+    def _exponent(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
         sigma = self._sigma(x)
         rate = safe_divide(jnp.ones_like(sigma), 2 * sigma * sigma)
-        return jnp.exp(-rate * squared_distances(x, y))
+        return -rate * squared_distances(x, y)
 
 
 @jax.tree_util.register_dataclass
@@ -106,9 +118,12 @@ class Laplacian(_Radial):
 
     def evaluate(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
         """Exponentials of distances."""
+        return jnp.exp(self._exponent(x, y))
+
+    def _exponent(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
         sigma = self._sigma(x)
         rate = safe_divide(jnp.ones_like(sigma), sigma)
-        return jnp.exp(-rate * safe_sqrt(squared_distances(x, y)))
+        return -rate * safe_sqrt(squared_distances(x, y))
 
 
 @jax.tree_util.register_dataclass

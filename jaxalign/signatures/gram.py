@@ -55,7 +55,7 @@ class GramSignature:
     def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Gram:
         """The signature of one representation, `(n, d)`."""
         raw = fill_rows(widen(x), mask)
-        return Gram(raw, mask, *self._settle(raw, mask))
+        return Gram(raw, mask, *self._settle(raw, mask), centered=self.centering != "none")
 
     def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> Grams:
         """The signatures of several representations of the same examples."""
@@ -64,7 +64,8 @@ class GramSignature:
 
         def gram(raw: Float[Array, "g n d"]) -> Gram:
             masks = None if mask is None else jnp.broadcast_to(mask, raw.shape[:2])
-            return Gram(raw, masks, *lax.map(lambda x: self._settle(x, mask), raw))
+            settled = lax.map(lambda x: self._settle(x, mask), raw)
+            return Gram(raw, masks, *settled, centered=self.centering != "none")
 
         return Grams(
             tuple(gram(raw) for _, raw in stacks),
@@ -113,6 +114,7 @@ def _levels(
     The diagonal does not take part.
     """
     n = rows.shape[0]
+    evaluate = kernel.deviate if centered else kernel.evaluate
     size = min(n, LANDMARKS)
     even = jnp.arange(size, dtype=jnp.int32)
     if mask is None:
@@ -123,13 +125,13 @@ def _levels(
 
     def level(row: tuple[Array, Array]) -> Scalar:
         place, features = row
-        entries = kernel.evaluate(features[None, :], landmarks)[0]
+        entries = evaluate(features[None, :], landmarks)[0]
         # Differences from one of the entries: the mean of equal ones is then exactly that.
         one = jnp.where(place == chosen[0], entries[-1], entries[0])
         return one + _mean(entries - one, place != chosen)
 
     apart = chosen[:, None] != chosen[None, :]
-    block = kernel.evaluate(landmarks, landmarks)
+    block = evaluate(landmarks, landmarks)
     shift = jnp.zeros(n, rows.dtype)
     if centered:
         levels = lax.map(level, (jnp.arange(n, dtype=jnp.int32), rows), batch_size=BLOCK_ROWS)

@@ -65,6 +65,39 @@ def test_nan_and_infinity_reach_the_result():
             assert np.isnan(mutual_knn(x, random(65, 3, 1), k=3, metric=metric))
 
 
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+def test_a_nearly_constant_kernel_keeps_the_digits_that_tell_its_entries_apart(estimator):
+    """Bandwidths far above all distances, and rows far shorter than the offset of a polynomial."""
+    x, y = random(60, 8), random(60, 5, 1) + random(60, 8)[:, :5]
+    tiny = np.float32(1e-4)
+
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def found(x, y):
+        rbf, laplacian = RBF(1e4), Laplacian(1e5)
+        return [
+            cka(x, y, kernel=rbf, estimator=estimator),
+            hsic(x, y, kernel=rbf, estimator=estimator) * 1e16,
+            cka(x, y, kernel=laplacian, estimator=estimator),
+            cka(x, y, kernel=rbf + laplacian, estimator=estimator),
+            cka(x * tiny, y * tiny, kernel=Polynomial(), estimator=estimator),
+            cka(x * tiny, y * tiny, kernel=RBF(1.0), estimator=estimator),
+        ]
+
+    def less_one(x, rbf, laplacian):
+        lengths = -oracle.distance(x)
+        return rbf * np.expm1(-(lengths**2) / 2e8) + laplacian * np.expm1(-lengths / 1e5)
+
+    def scores(*weights):
+        kernels = less_one(x, *weights), less_one(y, *weights)
+        return oracle.cka(*kernels, estimator), hsic_of(*kernels)
+
+    hsic_of = oracle.hsic_biased if estimator == "biased" else oracle.hsic_song
+    near, small = scores(1, 0)
+    linear = oracle.cka(oracle.linear(x), oracle.linear(y), estimator)
+    expected = [near, small * 1e16, scores(0, 1)[0], scores(1, 1)[0], linear, linear]
+    np.testing.assert_allclose(found(x, y), expected, rtol=1e-6)
+
+
 def test_unbiased_needs_four_examples():
     x, y = random(6, 3), random(6, 2, 1)
 

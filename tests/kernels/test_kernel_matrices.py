@@ -40,6 +40,14 @@ def test_matrix_and_diagonal_equal_the_definition(name):
         np.testing.assert_allclose(found, value, atol=1e-12)
 
 
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", KERNELS)
+def test_deviations_are_the_matrix_up_to_a_constant(name):
+    kernel, of = KERNELS[name]
+    constants = np.asarray(jax.jit(lambda x: kernel.deviate(kernel.scaled(x), kernel.scaled(x)))(X)) - of(X)
+    np.testing.assert_allclose(constants, constants[0, 0], atol=1e-12)
+
+
 def test_distances_keep_their_digits_far_from_the_origin():
     far = (X + 1000).astype(np.float32)
     for kernel, of in (KERNELS["rbf"], KERNELS["laplacian"], KERNELS["distance"]):
