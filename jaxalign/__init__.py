@@ -4,6 +4,7 @@ from jaxalign import features as features
 from jaxalign import kernels as kernels
 from jaxalign import measures as measures
 from jaxalign import preprocess as preprocess
+from jaxalign._core.pytree import pytree_dataclass as pytree_dataclass
 from jaxalign._version import __version__ as __version__
 from jaxalign.alignment.kernel import cka as cka
 from jaxalign.alignment.kernel import hsic as hsic

@@ -7,7 +7,7 @@ Each factory takes the keywords of the function of the same name:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -15,6 +15,7 @@ import jax
 
 from jaxalign._core.checks import as_array, check_choice, check_integer, check_mask, check_matrix, check_pair
 from jaxalign._core.numerics import accum_dtype
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.kernel import KernelScore, alignment_score, cka_score, gram_signature, hsic_score
 from jaxalign.alignment.neighbors import OverlapScore
@@ -79,8 +80,7 @@ def _static(**kwargs: Any) -> Any:
     return field(metadata={"static": True}, **kwargs)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class Measure:
     """A way to compare two representations.
 

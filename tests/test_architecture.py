@@ -182,6 +182,16 @@ def private_breaks(modules: list[Module]) -> list[str]:
     return sorted(set(breaks))
 
 
+def pytree_breaks(modules: list[Module]) -> list[str]:
+    """Classes of `register_dataclass` can be mistaken for one another, see `pytree_dataclass`."""
+    return [
+        f"{m.path}:{node.lineno}: use pytree_dataclass"
+        for m in modules
+        for node in ast.walk(m.tree)
+        if isinstance(node, ast.Attribute) and node.attr == "register_dataclass"
+    ]
+
+
 def shape_breaks(modules: list[Module]) -> list[str]:
     breaks = [f"{m.path}: {m.lines} lines, over {LINE_LIMIT}" for m in modules if m.lines > LINE_LIMIT]
     return breaks + [f"{m.path}: name the subject" for m in modules if m.path.split("/")[-1] in VAGUE_NAMES]
@@ -206,7 +216,7 @@ def cycle_breaks(modules: list[Module]) -> list[str]:
     return breaks
 
 
-RULES = [floor_breaks, foreign_breaks, private_breaks, shape_breaks, cycle_breaks]
+RULES = [floor_breaks, foreign_breaks, private_breaks, pytree_breaks, shape_breaks, cycle_breaks]
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +240,10 @@ def test_every_file_is_read(package):
 
 
 BROKEN = {
+    "a class whose structure is another's": (
+        pytree_breaks,
+        {"kernels/a.py": "import jax\n@jax.tree_util.register_dataclass\nclass A: ..."},
+    ),
     "a higher floor": (floor_breaks, {"kernels/a.py": "from jaxalign.alignment.kernel import cka"}),
     "a higher floor, in a function": (floor_breaks, {"_core/a.py": "def f():\n    import jaxalign.cli"}),
     "a higher floor, relative": (floor_breaks, {"kernels/a.py": "from ..measures import Measure"}),

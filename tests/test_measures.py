@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +9,6 @@ import pytest
 
 from jaxalign import MEASURES, alignment, measures
 from jaxalign.kernels import RBF, Cosine, Distance, Laplacian, Linear, MedianDistance, Polynomial
-
-FAST = {"xla_backend_optimization_level": 0}
 
 
 def rows(n, d, seed):
@@ -55,7 +51,7 @@ ACTIONS = {
 assert set(ACTIONS) == set(measures.INVARIANCES)
 
 
-@partial(jax.jit, compiler_options=FAST)
+@jax.jit
 def everything(x, y):
     return {name: measure(x, y) for name, measure in VARIANTS.items()}
 
@@ -92,7 +88,7 @@ def test_measures_equal_the_functions():
         ("mutual_knn", {"k": 3, "metric": "euclidean"}),
     ]
 
-    @partial(jax.jit, compiler_options=FAST)
+    @jax.jit
     def both(x, y, mask):
         found = []
         for name, options in cases:
@@ -116,7 +112,7 @@ def test_measures_equal_the_functions():
 def test_a_matrix_is_the_loop_over_pairs(measure):
     a, b = [X, Y[:, :4]], [Z]
 
-    @partial(jax.jit, compiler_options=FAST)
+    @jax.jit
     def loop(a, b):
         return [[[measure(x, y, mask=MASK) for y in side] for x in a] for side in (b, a)]
 

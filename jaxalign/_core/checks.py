@@ -69,7 +69,7 @@ def check_pytree(function: str, argument: str, value: Any, expected: str) -> Non
             continue
         if leaf is not value:
             raise TypeError(f"{function}: {argument} must hold numbers and arrays, got {describe(leaf)} in it")
-        hint = "" if isinstance(leaf, (str, type)) else "; register its class with jax.tree_util.register_dataclass"
+        hint = "" if isinstance(leaf, (str, type)) else "; make its class a jaxalign.pytree_dataclass"
         raise TypeError(f"{function}: {argument} must be a {expected}, got {describe(value)}{hint}")
 
 

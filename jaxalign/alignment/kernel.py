@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
-import jax
 import jax.numpy as jnp
 
 from jaxalign._core.checks import check_choice, check_pair, check_pytree
 from jaxalign._core.jit import jit
 from jaxalign._core.numerics import accum_dtype
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.engines.planner import gram_products
 from jaxalign.engines.products import Products
@@ -23,8 +23,7 @@ ESTIMATORS = ("biased", "unbiased")
 SCALINGS = ("n2", "nm1")
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class KernelScore:
     """A score that is an inner product of two centered kernel matrices.
 

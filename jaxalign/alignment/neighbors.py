@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +10,13 @@ import numpy as np
 
 from jaxalign._core.checks import check_choice, check_neighbors, check_pair
 from jaxalign._core.jit import jit
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.engines.neighbors import METRICS
 from jaxalign.signatures.neighbors import Neighbors, NeighborSignature
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class OverlapScore:
     """The share of neighbors that two lists have in common, averaged over examples."""
 

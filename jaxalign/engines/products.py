@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import jax
 import jax.numpy as jnp
 
 from jaxalign._core.numerics import contract, safe_divide, safe_sqrt
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 
 #: How matrices are centered before their inner product is taken.
@@ -16,8 +16,7 @@ from jaxalign._core.typing import Array, Bool, Float, Scalar
 CENTERINGS = ("none", "biased", "unbiased")
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class Products:
     """Inner products of centered kernel matrices, in units of their own.
 

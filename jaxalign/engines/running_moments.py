@@ -13,20 +13,20 @@ with rows `z + h`, `q' = |z + h|² = q + 2 z·h + |h|²` per layer, expanded und
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxalign._core.numerics import accum_dtype, center_columns, column_mean, cross_matmul, mask_rows, matmul, row_count
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.engines.moments import block_norms
 from jaxalign.engines.products import Products, combine, drop_rounding
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class RunningMoments:
     """Centered moments of the rows seen so far.
 

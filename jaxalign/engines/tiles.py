@@ -9,7 +9,7 @@ the tiles and `L · n` for the row sums, whatever the number of examples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import chex
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxalign._core.numerics import contract
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Float, Int
 from jaxalign.engines.products import Products, finish_cross, finish_self
 from jaxalign.kernels.gram import Gram, Grams
@@ -26,8 +27,7 @@ from jaxalign.kernels.gram import Gram, Grams
 TILE_ROWS = 256
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class TileSums:
     """What tiles add up to; states of disjoint sets of tiles merge by addition.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import jax
 import jax.numpy as jnp
 
 from jaxalign._core.checks import check_choice, check_positive
 from jaxalign._core.numerics import center_columns, row_count, safe_sqrt, take_rows
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.quantile import quantile
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.kernels.squared_distance import squared_distances
@@ -35,8 +36,7 @@ class BandwidthRule(ABC):
         """The bandwidth for these rows."""
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class MedianDistance(BandwidthRule):
     """σ = scale · √(median squared distance between examples).
 
@@ -85,8 +85,7 @@ class MedianDistance(BandwidthRule):
         return self.scale * safe_sqrt(jnp.where(count > 0, quantile(squared, 0.5, count=count), 0))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class MeanDistance(BandwidthRule):
     """σ = scale · √(mean squared distance between distinct examples), exact for any n.
 

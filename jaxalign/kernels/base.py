@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 
 from jaxalign._core.checks import as_array, check_matrix
 from jaxalign._core.numerics import accum_dtype, column_mean, widen
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float
 
 
@@ -152,8 +152,7 @@ class _Pair(Kernel):
         return [k.diag(x) for k in (self.left, self.right)]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class Sum(_Pair):
     """`left + right`."""
 
@@ -175,8 +174,7 @@ class Sum(_Pair):
         return left + right
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class Product(_Pair):
     """`left * right`, entry by entry."""
 

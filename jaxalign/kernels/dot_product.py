@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 
 from jaxalign._core.checks import check_integer
 from jaxalign._core.numerics import accum_dtype, gram_matmul, unit_factors, widen
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Float
 from jaxalign.kernels.base import Kernel
 
@@ -19,8 +19,7 @@ def _as_setting(value: float | Array, like: Array) -> Array:
     return jnp.asarray(value, accum_dtype(like))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class Linear(Kernel):
     """`k(x, y) = x · y`."""
 
@@ -44,8 +43,7 @@ class Linear(Kernel):
         return jnp.sum(x * x, axis=1)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class Cosine(Linear):
     """`k(x, y) = x · y / (|x| |y|)`; 0 where a row is zero.
 
@@ -70,8 +68,7 @@ class Cosine(Linear):
         return super().diag(self.scaled(x))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class Polynomial(Kernel):
     """`k(x, y) = (scale · x·y + offset) ** degree`.
 

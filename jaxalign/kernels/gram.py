@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,12 @@ import numpy as np
 from jax import lax
 
 from jaxalign._core.numerics import mask_rows, row_count, take_rows
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.kernels.base import Kernel
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class Gram:
     """The kernel matrix of rows, seen in tiles; never stored unless `matrix` is called.
 
@@ -112,8 +112,7 @@ def prepare_rows(
     return mask_rows(rows, mask)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class Grams(Sequence[Gram]):
     """The Gram matrices of several layers over the same examples, layers of about one width in one stack.
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxalign._core.checks import check_positive, describe
 from jaxalign._core.numerics import accum_dtype, safe_divide, safe_sqrt
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float
 from jaxalign.kernels.bandwidth import BandwidthRule, as_bandwidth
 from jaxalign.kernels.base import Kernel
@@ -82,8 +83,7 @@ class _Radial(Kernel):
         return jnp.asarray(self.bandwidth, accum_dtype(like))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class RBF(_Radial):
     """`k(x, y) = exp(-|x - y|² / (2 σ²))`, the Gaussian kernel.
 
@@ -111,8 +111,7 @@ class RBF(_Radial):
         return -rate * squared_distances(x, y)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class Laplacian(_Radial):
     """`k(x, y) = exp(-|x - y| / σ)`, with the Euclidean distance; see `RBF` for σ."""
 
@@ -126,8 +125,7 @@ class Laplacian(_Radial):
         return -rate * safe_sqrt(squared_distances(x, y))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class Distance(Kernel):
     """`k(x, y) = -|x - y| ** exponent`, the kernel behind distance covariance.
 

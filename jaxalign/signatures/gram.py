@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxalign._core.numerics import binary_scale, column_centers, fill_rows, safe_sqrt, take_rows, widen
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.engines.heavy import heaviest_rows, leave_out, row_lengths
 from jaxalign.kernels.base import Kernel
@@ -23,8 +23,7 @@ LANDMARKS = 32
 BLOCK_ROWS = 1024
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class GramSignature:
     """Makes the `Gram` of a representation.
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 
 from jaxalign._core.checks import check_choice, check_integer, check_neighbors
 from jaxalign._core.numerics import mask_rows, take_rows
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.engines.neighbors import METRICS, nearest_neighbors
 from jaxalign.signatures.batching import map_layers
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class Neighbors:
     """Neighbor lists.
 
@@ -40,8 +39,7 @@ class Neighbors:
         return Neighbors(ids=ids, mask=mask, defined=self.defined)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class NeighborSignature:
     """Makes the `Neighbors` of a representation.
 

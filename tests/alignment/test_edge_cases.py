@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import numpy as np
 import pytest
@@ -28,7 +26,7 @@ def random(n, d, seed=0):
     return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
 
 
-@partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+@jax.jit
 def scores(x, y):
     """Of every kernel, CKA and HSIC."""
     found = {}
@@ -71,7 +69,7 @@ def test_a_nearly_constant_kernel_keeps_the_digits_that_tell_its_entries_apart(e
     x, y = random(60, 8), random(60, 5, 1) + random(60, 8)[:, :5]
     tiny = np.float32(1e-4)
 
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @jax.jit
     def found(x, y):
         rbf, laplacian = RBF(1e4), Laplacian(1e5)
         return [
@@ -101,7 +99,7 @@ def test_a_nearly_constant_kernel_keeps_the_digits_that_tell_its_entries_apart(e
 def test_unbiased_needs_four_examples():
     x, y = random(6, 3), random(6, 2, 1)
 
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @jax.jit
     def unbiased(x, y):
         return [cka(x, y, estimator="unbiased"), hsic(x, y, kernel=RBF(1.0), estimator="unbiased")]
 

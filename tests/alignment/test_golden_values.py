@@ -67,8 +67,8 @@ for k in (1, 5, 10):
     SCORES[f"mutual_knn_{k}_euclidean"] = partial(mutual_knn, k=k, metric="euclidean")
 
 
-# One program for all values of a case; without the compiler's expensive passes it is there in half the time.
-@partial(jax.jit, static_argnums=2, compiler_options={"xla_backend_optimization_level": 0})
+# One program for all values of a case.
+@partial(jax.jit, static_argnums=2)
 def library(x, y, names):
     return {name: SCORES[name](x, y) for name in names}
 

@@ -26,7 +26,6 @@ SCORES = [
     partial(hsic, kernel=Polynomial(2), scaling="nm1"),
     partial(hsic, kernel=Distance(), kernel_y=Linear(), estimator="unbiased"),
 ]
-FAST = {"xla_backend_optimization_level": 0}
 
 
 def rows(n, d, seed=0):
@@ -41,7 +40,7 @@ def total(x, y):
 @pytest.mark.usefixtures("float64")
 def test_gradients_equal_finite_differences():
     x, y = rows(8, 3), rows(8, 4, 1)
-    compiled = jax.jit(lambda x, y: (total(x, y), *jax.grad(total, argnums=(0, 1))(x, y)), compiler_options=FAST)
+    compiled = jax.jit(lambda x, y: (total(x, y), *jax.grad(total, argnums=(0, 1))(x, y)))
     _, *gradients = compiled(x, y)
     g = np.random.default_rng(2)
     for _ in range(3):
@@ -121,7 +120,7 @@ def test_first_and_second_derivatives_are_finite_everywhere():
     def total_and_median(x, y):
         return total(x, y) + cka(x, y, kernel=RBF())
 
-    @partial(jax.jit, compiler_options=FAST)
+    @jax.jit
     def derivatives(x, y, tangent):
         return jax.jvp(jax.grad(total_and_median), (x, y), (tangent, jnp.ones_like(y)))
 
@@ -140,7 +139,7 @@ def test_scores_map_like_a_loop():
     def scores(x, y):
         return jnp.stack([cka(x, y, kernel=RBF(), kernel_y=Linear(), estimator="unbiased"), mutual_knn(x, y, k=3)])
 
-    @partial(jax.jit, compiler_options=FAST)
+    @jax.jit
     def both(x, y):
         return jax.vmap(scores)(x, y), jax.lax.map(lambda pair: scores(*pair), (x, y))
 
@@ -157,6 +156,6 @@ def test_gradients_do_not_keep_the_tiles():
     """Tiles are computed again in the backward pass; kept, they would be the matrices."""
     n = 4096
     x = jax.ShapeDtypeStruct((n, 8), "float32")
-    gradient = jax.jit(jax.grad(lambda x, y: cka(x, y, kernel=RBF(2.0))), compiler_options=FAST)
+    gradient = jax.jit(jax.grad(lambda x, y: cka(x, y, kernel=RBF(2.0))))
     needed = gradient.lower(x, x).compile().memory_analysis().temp_size_in_bytes
     assert needed < 4 * n * n / 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxalign._core.numerics import gram_matmul
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign.alignment import cka, hsic, kernel_alignment, mutual_knn
 from jaxalign.engines import tiles
 from jaxalign.kernels import RBF, Cosine, Distance, Kernel, Laplacian, Linear, MeanDistance, Polynomial
@@ -42,15 +42,14 @@ SCORES = {
 G = np.random.default_rng(0)
 X, Y = G.standard_normal((24, 5)).astype(np.float32), G.standard_normal((24, 7)).astype(np.float32)
 MASK = G.random(24) < 0.6
-FAST = {"xla_backend_optimization_level": 0}
 
 
-@partial(jax.jit, compiler_options=FAST)
+@jax.jit
 def masked(x, y, mask):
     return {name: score(x, y, mask=mask) for name, score in SCORES.items()}
 
 
-@partial(jax.jit, compiler_options=FAST)
+@jax.jit
 def plain(x, y):
     return {name: score(x, y) for name, score in SCORES.items()}
 
@@ -98,7 +97,7 @@ def test_no_gradient_on_padding():
     def total(x, y, mask):
         return sum(SCORES[name](x, y, mask=mask) for name in names)
 
-    gradient = jax.jit(jax.grad(total), compiler_options=FAST)(x, Y, MASK)
+    gradient = jax.jit(jax.grad(total))(x, Y, MASK)
     gradient = np.asarray(gradient)
     assert np.all(gradient[~MASK] == 0)
     assert np.isfinite(gradient).all()
@@ -109,7 +108,7 @@ def test_masks_map_and_one_that_keeps_all_is_none():
     masks = jnp.stack([jnp.asarray(MASK), jnp.ones(24, bool)])
     score = partial(cka, kernel=RBF(2.0), kernel_y=Linear(), estimator="unbiased")
 
-    @partial(jax.jit, compiler_options=FAST)
+    @jax.jit
     def run(masks):
         return jax.vmap(lambda mask: score(X, Y, mask=mask))(masks), score(X[MASK], Y[MASK]), score(X, Y)
 
@@ -126,8 +125,7 @@ def test_a_mask_under_64_bits(kernel):
     np.testing.assert_allclose(score(x, y, mask=MASK), score(x[MASK], y[MASK]), rtol=1e-12)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class Angular(Kernel):
     """One minus the angle: not defined for rows of length 0."""
 

@@ -84,7 +84,7 @@ def test_half_precision_is_the_float32_score_of_the_rounded_values(dtype):
     g = np.random.default_rng(0)
     x, y = (jnp.asarray(g.standard_normal((40, 4)) + 3, dtype) for _ in range(2))
 
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @jax.jit
     def run(x, y):
         return [cka(x, y), hsic(x, y, kernel=Laplacian(2.0), kernel_y=Cosine()), mutual_knn(x, y, k=3)]
 

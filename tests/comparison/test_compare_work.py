@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import ClassVar
 
 import jax
@@ -145,8 +145,7 @@ def test_a_sweep_in_parts_gives_what_one_sweep_gives(name, layers, monkeypatch):
 # Signatures once
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@ja.pytree_dataclass
 class CountingSignature:
     """The mean of every row, and a note of every layer it was taken of."""
 
@@ -165,8 +164,7 @@ class CountingSignature:
         return [self(x, mask) for x in layers]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@ja.pytree_dataclass
 class Slope:
     """The slope of one on the other: not symmetric."""
 
@@ -210,8 +208,7 @@ def test_every_signature_is_made_once(counting, layers):
     assert Slope.pairs[-1] == (3, None)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@ja.pytree_dataclass
 class LargeSignature(CountingSignature):
     """The same, but not worth keeping."""
 

@@ -48,8 +48,7 @@ def run(engine, centering, a, b):
     return engine(left, right, centering=centering), engine(left, None, centering=centering)
 
 
-#: Compiled without the expensive passes: what is tested here is arithmetic, and there is much of it.
-run_fast = jax.jit(run, static_argnums=(0, 1), compiler_options={"xla_backend_optimization_level": 0})
+run_compiled = jax.jit(run, static_argnums=(0, 1))
 
 SIZES = {tiles.tile_products: [2, 5, 16, 255, 256, 257, 600, 1025], moments.moment_products: [2, 5, 257, 1025]}
 
@@ -63,7 +62,7 @@ def test_engines_equal_the_dense_definition(engine, n):
     for centering in CENTERINGS:
         if (centering == "none" and n != 5) or (centering == "unbiased" and n < 4):
             continue
-        across, within = run_fast(engine, centering, *arrays)
+        across, within = run_compiled(engine, centering, *arrays)
         assert_products(across, matrices_a, matrices_b, centering)
         assert_products(within, matrices_a, matrices_a, centering)
 
@@ -152,7 +151,7 @@ def test_moments_in_many_blocks(monkeypatch, heavy):
     a[0][5] *= 100
     matrices_a, matrices_b = ([oracle.linear(x) for x in side] for side in (a, b))
     for centering in ("biased", "unbiased"):
-        # Not `run_fast`, which knows this shape under other settings.
+        # Not `run_compiled`, which knows this shape under other settings.
         across, within = jax.jit(partial(run, moments.moment_products, centering))(a, b)
         assert_products(across, matrices_a, matrices_b, centering)
         assert_products(within, matrices_a, matrices_a, centering)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from oracles import kernel_family as oracle
 
+from jaxalign._core.pytree import pytree_dataclass
 from jaxalign.alignment import KernelScore, OverlapScore
 from jaxalign.kernels import RBF, Distance, Linear, Sum
 from jaxalign.signatures import GramSignature, NeighborSignature, batching
@@ -53,8 +53,7 @@ def test_many_together_are_each_alone(monkeypatch, make):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class PerFeature(Linear):
     """A kernel that sees how many features there are."""
 
