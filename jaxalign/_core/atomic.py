@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,39 @@ def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
         # The file is in place; some network file systems cannot flush a folder, which loses nothing.
         with contextlib.suppress(OSError):
             _flush(target.parent, os.O_RDONLY)
+
+
+@contextlib.contextmanager
+def atomic_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield an empty folder to write files to; they move to `folder` together when the block ends well.
+
+    Until then nothing in `folder` changes, and moving needs no space on the disk.
+
+    Args:
+      folder: where the files go, a folder that exists. Files of the same names are replaced.
+
+    Raises:
+      OSError: when one of the names is that of a folder, and whatever the block or the system
+        raises, with the final place as the file it names.
+    """
+    folder = Path(folder)
+    staging = folder / f".{secrets.token_hex(8)}.tmp"
+    staging.mkdir()
+    try:
+        yield staging
+        files = sorted(staging.iterdir())
+        for file in files:
+            if (folder / file.name).is_dir():
+                raise IsADirectoryError(errno.EISDIR, "cannot be written: it is a folder", str(folder / file.name))
+        for file in files:
+            os.replace(file, os.path.realpath(folder / file.name))
+    except OSError as error:
+        named = Path(error.filename) if error.filename is not None else None
+        if named is not None and named.parent == staging:
+            raise OSError(error.errno, error.strerror, str(folder / named.name)) from error
+        raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _flush(path: Path, flags: int = os.O_RDWR) -> None:

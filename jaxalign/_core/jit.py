@@ -39,6 +39,11 @@ def jit(*, static: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[
                 return value if value is None and argument in optional else as_array(name, argument, value)
             if argument in annotations and argument not in static:
                 check_pytree(name, argument, value, annotations[argument])
+            if argument in static and isinstance(value, jax.core.Tracer):
+                raise TypeError(
+                    f"{name}: {argument} must be known when it is compiled, got a traced value; "
+                    f"name it in static_argnames of the jit around"
+                )
             return value
 
         compiled = jax.jit(fn, static_argnames=static)

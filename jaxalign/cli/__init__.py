@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 #: What the command line is made of; the library works without.
@@ -19,6 +20,7 @@ def main() -> None:
         import rich  # noqa: F401 (asked for here, so that it is not missed halfway)
 
         from jaxalign.cli.app import app
+        from jaxalign.cli.errors import INTERRUPTED
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
         if missing not in NEEDED:
@@ -28,4 +30,12 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a layer's name need not exist in the terminal's encoding
-    app(prog_name="jaxalign")
+    try:
+        app(prog_name="jaxalign")
+    except SystemExit as ending:
+        if ending.code == INTERRUPTED:
+            # XLA may still be computing, and crashes when Python takes its threads down.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        raise

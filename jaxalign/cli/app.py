@@ -11,9 +11,8 @@ from typing import Annotated
 import typer
 
 from jaxalign._version import __version__
+from jaxalign.cli.defaults import DEFAULT_MEASURES
 from jaxalign.cli.errors import BAD_INPUT, Problem, ReportingGroup
-
-DEFAULT_MEASURES = ("cka:estimator=unbiased", "mutual_knn:k=10")
 
 EXIT_CODES = """\b
 Exit status:
@@ -21,7 +20,8 @@ Exit status:
   1    a bug; please report the traceback
   2    wrong usage, or input that cannot be used
   3    the output cannot be written
-  130  interrupted (Ctrl-C)"""
+  130  interrupted (Ctrl-C)
+  141  the reader of the output has left (a closed pipe)"""
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -118,7 +118,7 @@ def compare_command(
     run_compare(
         Request(
             files=tuple(files),
-            measures=tuple(measure or DEFAULT_MEASURES),
+            measures=tuple(measure or ()),
             out=out,
             as_json=as_json,
             mask_nonfinite=mask_nonfinite,

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from jaxalign.cli.console import results
+from jaxalign.cli.defaults import DEFAULT_MEASURES, DEFAULT_NEIGHBORS
 from jaxalign.cli.errors import INTERRUPTED, Problem, bad_input, bad_output
 from jaxalign.cli.measure_spec import parse_measure
 from jaxalign.cli.models import describe_ids, load_models, usable_rows
@@ -33,7 +34,8 @@ class Request:
     """What `jaxalign compare --help` describes."""
 
     files: tuple[str, ...]
-    measures: tuple[str, ...]
+    #: Empty for `DEFAULT_MEASURES`.
+    measures: tuple[str, ...] = ()
     out: str | None = None
     as_json: bool = False
     mask_nonfinite: bool = False
@@ -54,8 +56,10 @@ def run_compare(request: Request) -> None:
         raise Problem("--fresh discards partial results, which there are only with --out DIR")
     if request.quiet and request.out is None and not request.as_json:
         raise Problem("--quiet without --out or --json would leave nothing")
-    measures = [parse_measure(text) for text in request.measures]
+    measures = [parse_measure(text) for text in request.measures or DEFAULT_MEASURES]
     models = load_models(request.files)
+    if not request.measures:
+        _check_enough_for_defaults(next(iter(models.values())).rows)
     mask = usable_rows(models, mask_nonfinite=request.mask_nonfinite)
     folder = None if request.out is None else OutputFolder.prepare(request.out)
     if folder is not None and request.fresh:
@@ -79,6 +83,16 @@ def run_compare(request: Request) -> None:
             print(f"\nwritten to {request.out}: {', '.join(path.name for path in files)}")
     if request.as_json:
         print(json.dumps(_document(result, models, mask, files)))
+
+
+def _check_enough_for_defaults(examples: int) -> None:
+    """Raise where a measure that nobody asked for cannot be computed."""
+    needed = DEFAULT_NEIGHBORS + 1
+    if examples < needed:
+        raise Problem(
+            f"the default measures ({', '.join(DEFAULT_MEASURES)}) need at least {needed} examples, got {examples}: "
+            "choose with --measure, for example --measure cka --measure mutual_knn:k=3"
+        )
 
 
 @contextmanager

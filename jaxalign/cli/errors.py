@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from typer.core import TyperGroup
 BAD_INPUT = 2
 #: The output cannot be written.
 BAD_OUTPUT = 3
+#: Nobody reads the output any more; what shells report for a program that SIGPIPE ended.
+CLOSED_PIPE = 141
 #: Ctrl-C; what shells report for a program that SIGINT ended.
 INTERRUPTED = 130
 
@@ -28,12 +31,25 @@ class Problem(Exception):  # noqa: N818 (wrong input is no error of the program)
         self.code = code
 
 
+class _ClosedPipe(Exception):  # noqa: N818 (typer would make an exit status of 1 of the original)
+    """The reader of the standard output has left."""
+
+
 class ReportingGroup(TyperGroup):
     """The command group, with every expected problem reported in one way.
 
     The message goes to the standard error stream; with `--json` it is also the one JSON
     document on the standard output. Unexpected exceptions pass: they are bugs.
     """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command and flush, so that a closed pipe is noticed here."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise _ClosedPipe from error
+        return result
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run, report, exit."""
@@ -44,6 +60,10 @@ class ReportingGroup(TyperGroup):
                 raise KeyboardInterrupt
         except (KeyboardInterrupt, typer.Abort):
             code = _report("interrupted", INTERRUPTED, "--json" in given)
+        except _ClosedPipe:
+            # What is still in the buffer goes nowhere, instead of failing again when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = CLOSED_PIPE
         except Problem as problem:
             code = _report(str(problem), problem.code, "--json" in given)
         except Exception as error:

@@ -29,7 +29,8 @@ def load(path: str | os.PathLike[str]) -> Layers:
     | folder | one per `.npy` file, named after it, `layer2` before `layer10` | `ids.npy` | mapped |
 
     Nothing is unpickled. A mapped array is read from the disk when it is used: leave the file
-    as it is meanwhile (`save` may replace it). Numbers are not looked at; see `check_finite`.
+    as it is meanwhile (`save` may replace it). Checksums of compressed members are compared,
+    those of mapped ones are not. Numbers are not looked at; see `check_finite`.
 
     Args:
       path: the file or folder.
@@ -118,7 +119,9 @@ def _read_folder(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     ids = arrays.pop("ids", None)
     if not arrays:
         found = f"holds {len(entries)} entries, but no layer" if entries else "is empty"
-        raise FeatureFileError(f"{path}: the folder {found}; one .npy file per layer is expected")
+        whole = sorted({e.suffix for e in entries if e.suffix.lower() in {".npz", ".safetensors"}})
+        hint = f"; for one model a file give {path}/*{whole[0]}" if whole else ""
+        raise FeatureFileError(f"{path}: the folder {found}; one .npy file per layer is expected{hint}")
     return arrays, ids
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxalign._core.atomic import atomic_path
+from jaxalign._core.atomic import atomic_files, atomic_path
 from jaxalign.comparison import Comparison, load_comparison
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ RESOLUTION = 150
 
 
 def write_comparison(result: Comparison, folder: str | os.PathLike[str]) -> list[Path]:
-    """Write a comparison as data, tables and pictures; each file whole or not at all.
+    """Write a comparison as data, tables and pictures; all of them or none.
 
     | file | content |
     |---|---|
@@ -41,11 +41,20 @@ def write_comparison(result: Comparison, folder: str | os.PathLike[str]) -> list
       OSError: when a file cannot be written.
       ImportError: without pandas or matplotlib (extra `report`).
     """
+    folder = Path(folder)
+    earlier = _pictures_there(folder, folder / "comparison.npz")
+    with atomic_files(folder) as staging:
+        paths = [folder / path.name for path in _write_all(result, staging)]
+    for path in earlier.difference(paths):
+        path.unlink(missing_ok=True)
+    return paths
+
+
+def _write_all(result: Comparison, folder: Path) -> list[Path]:
+    """Every file of the table above."""
     import pandas as pd
 
-    folder = Path(folder)
     paths = [folder / "comparison.npz", folder / "comparison.json"]
-    earlier = _pictures_there(folder, paths[0])
     for path in paths:
         result.save(path)
     best = [{"measure": key, **pair._asdict()} for key in result.values for pair in result.best(key)]
@@ -59,8 +68,6 @@ def write_comparison(result: Comparison, folder: str | os.PathLike[str]) -> list
         if len({*result.models_a, *result.models_b}) > 1:
             paths.append(folder / f"{file_stem(key)}-models.png")
             write_figure(result.plot(key, by="model"), paths[-1])
-    for path in earlier.difference(paths):
-        path.unlink(missing_ok=True)
     return paths
 
 

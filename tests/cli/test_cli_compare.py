@@ -111,6 +111,15 @@ def test_scores_that_are_not_defined_are_null_in_json_and_a_word_in_tables(cli, 
     assert "undefined" in cli("compare", tmp_path / "flat.npz", "-m", "cka").out
 
 
+def test_too_few_examples_for_the_measures_that_nobody_asked_for(cli, tmp_path):
+    file = tmp_path / "few.npz"
+    features.save(file, {"a": np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)})
+    run = cli("compare", file)
+    assert run.code == 2
+    assert "the default measures (cka:estimator=unbiased, mutual_knn:k=10) need at least 11 examples, got 8" in run.err
+    assert cli("compare", file, "-m", "mutual_knn:k=3").code == 0
+
+
 def test_many_pairs_are_cut_short_in_the_terminal_only(cli, layers, tmp_path):
     paths = [tmp_path / f"m{i}.npz" for i in range(8)]
     for path in paths:

@@ -105,3 +105,8 @@ def test_positional_static_facts_are_not_arrays():
         return x if how == "same" else -x
 
     assert function(np.float32([1, 2]), "other").tolist() == [-1, -2]
+
+
+def test_a_traced_static_fact_is_named():
+    with pytest.raises(TypeError, match="score: power must be known when it is compiled.*static_argnames"):
+        jax.jit(lambda x, power: score(x, power=power))(X, 2)

@@ -8,7 +8,7 @@ import stat
 import numpy as np
 import pytest
 
-from jaxalign._core.atomic import atomic_path
+from jaxalign._core.atomic import atomic_files, atomic_path
 from jaxalign.features import load, save
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
@@ -42,6 +42,30 @@ def test_an_exception_leaves_things_as_they_were(tmp_path, error):
             write_half(str(final), error)
         assert os.listdir(tmp_path) == (["x.txt"] if before else [])
     assert final.read_text() == "old"
+
+
+def write_together(folder, names, full=None):
+    with atomic_files(folder) as staging:
+        for name in names:
+            (staging / name).write_text("newest")
+        if full is not None:
+            raise OSError(errno.ENOSPC, "full", str(staging / full))
+
+
+def test_several_files_appear_together_or_not_at_all(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with atomic_files(tmp_path) as staging:
+        for name in ("a", "b"):
+            (staging / name).write_text("new")
+        assert (tmp_path / "a").read_text() == "old"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new", "b": "new"}
+    (tmp_path / "c").mkdir()
+    with pytest.raises(IsADirectoryError, match=f"'{tmp_path / 'c'}'"):
+        write_together(tmp_path, "abc")
+    with pytest.raises(OSError, match=f"full.*'{tmp_path / 'b'}'"):
+        write_together(tmp_path, "a", full="b")
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() == "new"
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c"}
 
 
 def test_permissions_are_those_of_the_earlier_file_or_of_any_new_file(tmp_path):
