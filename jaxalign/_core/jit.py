@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
+from jax.core import Tracer
 
 from jaxalign._core.checks import as_array, check_pytree, nearest
 
@@ -39,7 +40,7 @@ def jit(*, static: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[
                 return value if value is None and argument in optional else as_array(name, argument, value)
             if argument in annotations and argument not in static:
                 check_pytree(name, argument, value, annotations[argument])
-            if argument in static and isinstance(value, jax.core.Tracer):
+            if argument in static and isinstance(value, Tracer):
                 raise TypeError(
                     f"{name}: {argument} must be known when it is compiled, got a traced value; "
                     f"name it in static_argnames of the jit around"

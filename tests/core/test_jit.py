@@ -108,5 +108,5 @@ def test_positional_static_facts_are_not_arrays():
 
 
 def test_a_traced_static_fact_is_named():
-    with pytest.raises(TypeError, match="score: power must be known when it is compiled.*static_argnames"):
+    with pytest.raises(TypeError, match=r"score: power must be known when it is compiled.*static_argnames"):
         jax.jit(lambda x, power: score(x, power=power))(X, 2)
