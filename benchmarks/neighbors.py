@@ -12,7 +12,7 @@ import jaxalign as ja
 from benchmarks import peers
 from benchmarks.cases import Case
 from benchmarks.problems import layers
-from jaxalign.alignment.neighbors import OverlapScore
+from jaxalign.alignment.neighbors import NeighborScore
 from jaxalign.signatures.neighbors import NeighborSignature
 
 
@@ -37,7 +37,7 @@ def cases() -> Iterator[Case]:
     xs = layers(12, 4096, 64)
     lists = [jax.block_until_ready(search(jnp.asarray(x))) for x in xs]
     torch_ids = [peers.torch.from_numpy(np.array(found.ids)).long() for found in lists]
-    overlaps = jax.jit(OverlapScore().matrix)
+    overlaps = jax.jit(NeighborScore().matrix)
     name = "torch n x n masks for every pair, as published"
     yield Case(
         "mutual kNN matrix given neighbor lists, 12 layers, n=4096, k=10",

@@ -1,60 +1,55 @@
-"""Neighbor family: mutual k-nearest neighbors."""
+"""Neighbor family: how much the nearest neighbors of examples agree."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import field
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxalign._core.checks import check_choice, check_neighbors, check_pair
 from jaxalign._core.jit import jit
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
+from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign.alignment.neighbor_lists import AGREEMENTS, DIRECTED
+from jaxalign.alignment.pairs import score_pairs
 from jaxalign.engines.neighbors import METRICS
 from jaxalign.signatures.neighbors import Neighbors, NeighborSignature
 
 
 @pytree_dataclass
-class OverlapScore:
-    """The share of neighbors that two lists have in common, averaged over examples."""
+class NeighborScore:
+    """The agreement of two lists of neighbors, averaged over examples.
+
+    Attributes:
+      agreement: one of `neighbor_lists.AGREEMENTS`.
+    """
+
+    agreement: str = field(default="overlap", metadata={"static": True})
 
     def __call__(self, x: Neighbors, y: Neighbors) -> Scalar:
         """The score of one pair."""
-        return self.matrix([x], [y])[0, 0]
+        n, k = x.ids.shape
+        agreement = AGREEMENTS[self.agreement](x.ids.T, y.ids.T)
+        weights = jnp.ones(n, agreement.dtype) if x.mask is None else x.mask.astype(agreement.dtype)
+        count = jnp.sum(weights)
+        mean = jnp.sum(agreement * weights) / jnp.maximum(count, 1)
+        return jnp.where(x.defined & y.defined & (count > k), mean, jnp.nan)
 
     def matrix(self, a: Sequence[Neighbors], b: Sequence[Neighbors] | None = None) -> Float[Array, "La Lb"]:
         """Every layer of one side against every layer of the other (None: against itself).
 
         All layers must have the same examples, the same mask and the same `k`.
         """
-        other = a if b is None else b
-        if b is None:
-            rows, columns = np.triu_indices(len(a))
-        else:
-            rows, columns = (i.ravel() for i in np.indices((len(a), len(b))))
-        mask, (n, k) = a[0].mask, a[0].ids.shape
-        dtype = jnp.result_type(float)
-        weights = jnp.ones(n, dtype) if mask is None else mask.astype(dtype)
-        count = jnp.sum(weights)
-        # Examples on the minor axis, where comparisons vectorize.
-        ids_a, ids_b = (jnp.stack([layer.ids.T for layer in side]) for side in (a, other))
-
-        def shared(pair: tuple[Array, Array]) -> Scalar:
-            return jnp.sum(_common(ids_a[pair[0]], ids_b[pair[1]]).astype(dtype) * weights)
-
-        shares = jax.lax.map(shared, (jnp.asarray(rows), jnp.asarray(columns))) / (k * jnp.maximum(count, 1))
-        matrix = jnp.zeros((len(a), len(other)), shares.dtype).at[rows, columns].set(shares)
-        if b is None:
-            matrix = matrix + jnp.triu(matrix, 1).T
-        defined_a, defined_b = (jnp.stack([layer.defined for layer in side]) for side in (a, other))
-        return jnp.where(defined_a[:, None] & defined_b[None, :] & (count > k), matrix, jnp.nan)
+        return score_pairs(self, a, b, symmetric=self.agreement not in DIRECTED)
 
 
-def _common(a: Int[Array, "k n"], b: Int[Array, "k n"]) -> Int[Array, "n"]:
-    """How many members two lists share, for each example; members of a list are distinct."""
-    return jnp.sum(a[:, None, :] == b[None, :, :], axis=(0, 1), dtype=jnp.int32)
+def _score(function: str, agreement: str, x: Array, y: Array, k: int, metric: str, mask: Array | None) -> Scalar:
+    check_pair(function, x, y, mask)
+    check_neighbors(function, k, x.shape[0])
+    check_choice(function, "metric", metric, METRICS)
+    signature = NeighborSignature(k, metric)
+    return NeighborScore(agreement)(signature(x, mask), signature(y, mask))
 
 
 @jit(static=("k", "metric"))
@@ -96,8 +91,247 @@ def mutual_knn(
       Huh et al. (2024), arXiv:2405.07987, whose code takes `k` neighbors after scaling rows to
       unit length.
     """
-    check_pair("mutual_knn", x, y, mask)
-    check_neighbors("mutual_knn", k, x.shape[0])
-    check_choice("mutual_knn", "metric", metric, METRICS)
-    signature = NeighborSignature(k, metric)
-    return OverlapScore()(signature(x, mask), signature(y, mask))
+    return _score("mutual_knn", "overlap", x, y, k, metric, mask)
+
+
+@jit(static=("k", "metric"))
+def cycle_knn(
+    x: Float[Array, "n p"],
+    y: Float[Array, "n q"],
+    *,
+    k: int = 10,
+    metric: str = "cosine",
+    mask: Bool[Array, "n"] | None = None,
+) -> Float[Array, ""]:
+    r"""Cycle k-nearest neighbors: the share of examples that a step in `y` and one in `x` lead back to.
+
+    $$\frac{1}{n}\,|\{i : i \in N_k^x(j) \text{ for some } j \in N_k^y(i)\}|$$
+
+    Args:
+      x: activations, shape `(n, p)`; row `i` is example `i`.
+      y: activations, shape `(n, q)`, same examples in the same order.
+      k: number of neighbors, self excluded, `1 <= k < n`.
+      metric: `"cosine"` or `"euclidean"`.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value.
+
+    Returns:
+      A scalar in `[0, 1]`; not symmetric. Near 1 for any inputs when `k²` is not small next to
+      `n`, so take a small `k`.
+      Ties, undefined values and the gradient are those of `mutual_knn`.
+
+    Raises:
+      ValueError: at trace time, on rank or row-count mismatch, `k >= n`, an unknown metric.
+      TypeError: at trace time, on non-floating input or a `k` that is not an integer.
+
+    Example:
+      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [5., 1.]])
+      >>> float(cycle_knn(x, 3 * x, k=1))
+      0.75
+
+    Reference:
+      Huh et al. (2024), arXiv:2405.07987, whose code has `x` and `y` in this order.
+    """
+    return _score("cycle_knn", "cycle", x, y, k, metric, mask)
+
+
+@jit(static=("k", "metric", "normalize"))
+def lcs_knn(
+    x: Float[Array, "n p"],
+    y: Float[Array, "n q"],
+    *,
+    k: int = 10,
+    metric: str = "cosine",
+    normalize: bool = True,
+    mask: Bool[Array, "n"] | None = None,
+) -> Float[Array, ""]:
+    r"""Longest common subsequence of the two lists of nearest neighbors, averaged over examples.
+
+    $$\frac{1}{n k}\sum_i \mathrm{LCS}\big(N_k^x(i), N_k^y(i)\big)$$
+
+    Args:
+      x: activations, shape `(n, p)`; row `i` is example `i`.
+      y: activations, shape `(n, q)`, same examples in the same order.
+      k: number of neighbors, self excluded, `1 <= k < n`.
+      metric: `"cosine"` or `"euclidean"`.
+      normalize: divide by `k`.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value.
+
+    Returns:
+      A scalar in `[0, 1]`, or in `[0, k]` without `normalize`; no larger than `mutual_knn`, which
+      it is when common neighbors come in the same order.
+      Ties, undefined values and the gradient are those of `mutual_knn`.
+
+    Raises:
+      ValueError: at trace time, on rank or row-count mismatch, `k >= n`, an unknown metric.
+      TypeError: at trace time, on non-floating input or a `k` that is not an integer.
+
+    Example:
+      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [5., 1.]])
+      >>> float(lcs_knn(x, 3 * x, k=2))
+      1.0
+
+    Reference:
+      Huh et al. (2024), arXiv:2405.07987, whose code does not divide by `k`.
+    """
+    return _score("lcs_knn", "ordered_overlap" if normalize else "common_subsequence", x, y, k, metric, mask)
+
+
+@jit(static=("k", "metric"))
+def edit_distance_knn(
+    x: Float[Array, "n p"],
+    y: Float[Array, "n q"],
+    *,
+    k: int = 10,
+    metric: str = "cosine",
+    mask: Bool[Array, "n"] | None = None,
+) -> Float[Array, ""]:
+    r"""Edit similarity of the two lists of nearest neighbors, averaged over examples.
+
+    $$1 - \frac{1}{n k}\sum_i \mathrm{lev}\big(N_k^x(i), N_k^y(i)\big)$$
+
+    Args:
+      x: activations, shape `(n, p)`; row `i` is example `i`.
+      y: activations, shape `(n, q)`, same examples in the same order.
+      k: number of neighbors, self excluded, `1 <= k < n`.
+      metric: `"cosine"` or `"euclidean"`.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value.
+
+    Returns:
+      A scalar in `[0, 1]`, larger is closer; `lev` counts insertions, removals and replacements.
+      Ties, undefined values and the gradient are those of `mutual_knn`.
+
+    Raises:
+      ValueError: at trace time, on rank or row-count mismatch, `k >= n`, an unknown metric.
+      TypeError: at trace time, on non-floating input or a `k` that is not an integer.
+
+    Example:
+      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [5., 1.]])
+      >>> float(edit_distance_knn(x, 3 * x, k=2))
+      1.0
+
+    Reference:
+      Huh et al. (2024), arXiv:2405.07987; Levenshtein (1966).
+    """
+    return _score("edit_distance_knn", "edit_similarity", x, y, k, metric, mask)
+
+
+@jit(static=("k", "metric"))
+def jaccard_knn(
+    x: Float[Array, "n p"],
+    y: Float[Array, "n q"],
+    *,
+    k: int = 10,
+    metric: str = "cosine",
+    mask: Bool[Array, "n"] | None = None,
+) -> Float[Array, ""]:
+    r"""Jaccard similarity of the two sets of nearest neighbors, averaged over examples.
+
+    $$\frac{1}{n}\sum_i \frac{|N_k^x(i) \cap N_k^y(i)|}{|N_k^x(i) \cup N_k^y(i)|}$$
+
+    Args:
+      x: activations, shape `(n, p)`; row `i` is example `i`.
+      y: activations, shape `(n, q)`, same examples in the same order.
+      k: number of neighbors, self excluded, `1 <= k < n`.
+      metric: `"cosine"` or `"euclidean"`.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value.
+
+    Returns:
+      A scalar in `[0, 1]`, no larger than `mutual_knn`.
+      Ties, undefined values and the gradient are those of `mutual_knn`.
+
+    Raises:
+      ValueError: at trace time, on rank or row-count mismatch, `k >= n`, an unknown metric.
+      TypeError: at trace time, on non-floating input or a `k` that is not an integer.
+
+    Example:
+      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [5., 1.]])
+      >>> float(jaccard_knn(x, 3 * x, k=2))
+      1.0
+
+    Reference:
+      Wang et al. (2020), Towards understanding the instability of network embedding; Schumacher
+      et al. (2021), arXiv:2005.10039.
+    """
+    return _score("jaccard_knn", "jaccard", x, y, k, metric, mask)
+
+
+@jit(static=("k", "metric"))
+def rank_similarity_knn(
+    x: Float[Array, "n p"],
+    y: Float[Array, "n q"],
+    *,
+    k: int = 10,
+    metric: str = "cosine",
+    mask: Bool[Array, "n"] | None = None,
+) -> Float[Array, ""]:
+    r"""Rank similarity of neighbors in common, averaged over examples.
+
+    With the ranks $r_v$ and $s_v$ of a common neighbor $v$ in the two lists, and $m_i$ of them,
+
+    $$\frac{1}{n}\sum_i \frac{1}{H_{m_i}} \sum_{v \in N_k^x(i) \cap N_k^y(i)} \frac{2}{(1 + |r_v - s_v|)(r_v + s_v)},
+    \qquad H_m = 1 + \tfrac12 + \dots + \tfrac1m$$
+
+    Args:
+      x: activations, shape `(n, p)`; row `i` is example `i`.
+      y: activations, shape `(n, q)`, same examples in the same order.
+      k: number of neighbors, self excluded, `1 <= k < n`.
+      metric: `"cosine"` or `"euclidean"`.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value.
+
+    Returns:
+      A scalar in `[0, 1]`: 1 when the first `m` neighbors are the same in the same order, 0 when
+      none is common. How many are common hardly matters, see `joint_rank_jaccard_knn`.
+      Ties, undefined values and the gradient are those of `mutual_knn`.
+
+    Raises:
+      ValueError: at trace time, on rank or row-count mismatch, `k >= n`, an unknown metric.
+      TypeError: at trace time, on non-floating input or a `k` that is not an integer.
+
+    Example:
+      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [5., 1.]])
+      >>> float(rank_similarity_knn(x, 3 * x, k=2))
+      1.0
+
+    Reference:
+      Wang et al. (2020), Towards understanding the instability of network embedding.
+    """
+    return _score("rank_similarity_knn", "rank_similarity", x, y, k, metric, mask)
+
+
+@jit(static=("k", "metric"))
+def joint_rank_jaccard_knn(
+    x: Float[Array, "n p"],
+    y: Float[Array, "n q"],
+    *,
+    k: int = 10,
+    metric: str = "cosine",
+    mask: Bool[Array, "n"] | None = None,
+) -> Float[Array, ""]:
+    r"""Jaccard similarity times rank similarity of nearest neighbors, averaged over examples.
+
+    $$\frac{1}{n}\sum_i \mathrm{jaccard}_i \cdot \mathrm{rank\ similarity}_i$$
+
+    Args:
+      x: activations, shape `(n, p)`; row `i` is example `i`.
+      y: activations, shape `(n, q)`, same examples in the same order.
+      k: number of neighbors, self excluded, `1 <= k < n`.
+      metric: `"cosine"` or `"euclidean"`.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value.
+
+    Returns:
+      A scalar in `[0, 1]`, no larger than `jaccard_knn` and `rank_similarity_knn`.
+      Ties, undefined values and the gradient are those of `mutual_knn`.
+
+    Raises:
+      ValueError: at trace time, on rank or row-count mismatch, `k >= n`, an unknown metric.
+      TypeError: at trace time, on non-floating input or a `k` that is not an integer.
+
+    Example:
+      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [5., 1.]])
+      >>> float(joint_rank_jaccard_knn(x, 3 * x, k=2))
+      1.0
+
+    Reference:
+      Wang et al. (2020), Towards understanding the instability of network embedding.
+    """
+    return _score("joint_rank_jaccard_knn", "joint_rank_jaccard", x, y, k, metric, mask)

@@ -84,7 +84,7 @@ def _draw_matrix(
         axes.axhline(edge - 0.5, color="w", linewidth=2)
         axes.axvline(edge - 0.5, color="w", linewidth=2)
     axes.figure.colorbar(image, ax=axes, shrink=0.7, label=f"{result.definitions[measure]}, higher is more alike")
-    axes.set_title("one layer of each model against that of every other", fontsize=10)
+    axes.set_title(f"{result.definitions[measure]}: one layer of each model against that of every other", fontsize=10)
 
 
 def _draw_groups(axes: Axes, result: Comparison, key: str, groups: Sequence[Group]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from oracles import kernel_family as oracle
 
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign.alignment import KernelScore, OverlapScore
+from jaxalign.alignment import KernelScore, NeighborScore
 from jaxalign.kernels import RBF, Distance, Linear, Sum
 from jaxalign.signatures import GramSignature, NeighborSignature, batching
 from jaxalign.signatures import gram as gram_file
@@ -31,7 +31,7 @@ def test_permuting_a_signature_is_permuting_rows(make, masked):
     sign = jax.jit(make.__call__)
     permuted = sign(x, mask).permute(order)
     again = sign(x[order], None if mask is None else mask[order])
-    score = jax.jit(CKA.__call__ if isinstance(make, GramSignature) else OverlapScore().__call__)
+    score = jax.jit(CKA.__call__ if isinstance(make, GramSignature) else NeighborScore().__call__)
     other = sign(rows(20, 4, seed=2), None if mask is None else mask[order])
     np.testing.assert_allclose(score(permuted, other), score(again, other), rtol=1e-5)
     if isinstance(make, NeighborSignature):

@@ -1,28 +1,18 @@
-"""Measures as values: a signature, a score and what is known about them.
-
-Each factory takes the keywords of the function of the same name:
-`measures.cka(kernel=RBF())(x, y) == cka(x, y, kernel=RBF())`.
-"""
+"""What a measure is: a signature, a score and what is known about them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import field
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 
-from jaxalign._core.checks import as_array, check_choice, check_integer, check_mask, check_matrix, check_pair
+from jaxalign._core.checks import as_array, check_mask, check_matrix, check_pair
 from jaxalign._core.numerics import accum_dtype
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
-from jaxalign.alignment.kernel import KernelScore, alignment_score, cka_score, gram_signature, hsic_score
-from jaxalign.alignment.neighbors import OverlapScore
-from jaxalign.engines.neighbors import METRICS
-from jaxalign.kernels.base import Kernel
-from jaxalign.kernels.dot_product import Linear
-from jaxalign.signatures.neighbors import NeighborSignature
 
 #: What may be done to one input without changing a score, in words that `invariances` uses.
 INVARIANCES = MappingProxyType(
@@ -32,6 +22,7 @@ INVARIANCES = MappingProxyType(
         "row_scaling": "multiplying each row by a positive number of its own",
         "permutation": "reordering the features",
         "orthogonal": "any orthogonal map of the features",
+        "feature_scaling": "multiplying each feature by a positive number of its own",
         "invertible_linear": "any invertible linear map of the features",
     }
 )
@@ -76,7 +67,8 @@ class Score(Protocol):
         ...
 
 
-def _static(**kwargs: Any) -> Any:
+def static(**kwargs: Any) -> Any:
+    """A field of a measure that is a fact about it, not a number of it."""
     return field(metadata={"static": True}, **kwargs)
 
 
@@ -96,6 +88,9 @@ class Measure:
       bounds: smallest and largest possible value.
       larger_is_closer: a similarity; otherwise a distance.
       symmetric: `measure(x, y) == measure(y, x)`.
+      metric: the triangle inequality holds, and 0 is between inputs alike up to the invariances only.
+      needs_more_examples: with no more examples than features the value says nothing, as every
+        such input is alike.
       invariances: what one input may undergo without changing the score, from `INVARIANCES`.
       chance: what unrelated inputs score.
       reference: where it is defined.
@@ -104,14 +99,16 @@ class Measure:
     signature: Signature
     score: Score
     signature_y: Signature | None = None
-    name: str = _static(default="measure")
-    options: str = _static(default="")
-    bounds: tuple[float, float] = _static(default=(0.0, 1.0))
-    larger_is_closer: bool = _static(default=True)
-    symmetric: bool = _static(default=True)
-    invariances: frozenset[str] = _static(default=frozenset())
-    chance: str = _static(default="")
-    reference: str = _static(default="")
+    name: str = static(default="measure")
+    options: str = static(default="")
+    bounds: tuple[float, float] = static(default=(0.0, 1.0))
+    larger_is_closer: bool = static(default=True)
+    symmetric: bool = static(default=True)
+    metric: bool = static(default=False)
+    needs_more_examples: bool = static(default=False)
+    invariances: frozenset[str] = static(default=frozenset())
+    chance: str = static(default="")
+    reference: str = static(default="")
 
     @property
     def definition(self) -> str:
@@ -173,95 +170,3 @@ def _matrix(measure: Measure, a: list[Array], b: list[Array] | None, mask: Array
         return measure.score.matrix(signatures_a)
     signature_y = measure.signature_y or measure.signature
     return measure.score.matrix(signatures_a, signature_y.many(a if b is None else b, mask))
-
-
-def _kernel_measure(name: str, score: KernelScore, kernel: Kernel, kernel_y: Kernel | None, **facts: Any) -> Measure:
-    """A measure of the kernel family, with the invariances that follow from its kernels."""
-    kernels = [kernel] if kernel_y is None else [kernel, kernel_y]
-    signatures = [gram_signature(name, score, k) for k in kernels]
-    invariances = {"permutation", "orthogonal"}
-    centered, normalized = score.centering != "none", score.scaling == "cosine"
-    if all(k.translation_centered if centered else k.translation_invariant for k in kernels):
-        invariances.add("translation")
-    if all(k.homogeneous if normalized else k.scale_free for k in kernels):
-        invariances.add("scaling")
-    if all(k.row_scale_free for k in kernels):
-        invariances.add("row_scaling")
-    return Measure(
-        signature=signatures[0],
-        score=score,
-        signature_y=None if kernel_y is None else signatures[1],
-        name=name,
-        symmetric=kernel_y is None,
-        invariances=frozenset(invariances),
-        **facts,
-    )
-
-
-def kernel_alignment(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None) -> Measure:  # noqa: B008
-    """`jaxalign.kernel_alignment` as a measure."""
-    return _kernel_measure(
-        "kernel_alignment",
-        alignment_score(),
-        kernel,
-        kernel_y,
-        chance="that of cka for features of mean 0, up to 1 for others",
-        reference="Cristianini et al. 2001; Insulla et al. 2025, arXiv:2502.14047",
-    )
-
-
-def cka(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None, estimator: str = "biased") -> Measure:  # noqa: B008
-    """`jaxalign.cka` as a measure."""
-    biased = estimator == "biased"
-    return _kernel_measure(
-        "cka",
-        cka_score(estimator),
-        kernel,
-        kernel_y,
-        options=estimator,
-        bounds=(0.0, 1.0) if biased else (-1.0, 1.0),
-        chance="grows to 1 with features / examples" if biased else "0, either sign",
-        reference="Kornblith et al. 2019, arXiv:1905.00414" + ("" if biased else "; Song et al. 2012, JMLR 13"),
-    )
-
-
-def hsic(
-    *,
-    kernel: Kernel = Linear(),  # noqa: B008
-    kernel_y: Kernel | None = None,
-    estimator: str = "biased",
-    scaling: str = "n2",
-) -> Measure:
-    """`jaxalign.hsic` as a measure."""
-    biased = estimator == "biased"
-    return _kernel_measure(
-        "hsic",
-        hsic_score(estimator, scaling),
-        kernel,
-        kernel_y,
-        options=f"{estimator},{scaling}" if biased else estimator,
-        bounds=(0.0 if biased else -float("inf"), float("inf")),
-        chance="above 0, of order 1/n" if biased else "0, either sign",
-        reference="Gretton et al. 2005" + ("" if biased else "; Song et al. 2012, JMLR 13"),
-    )
-
-
-def mutual_knn(*, k: int = 10, metric: str = "cosine") -> Measure:
-    """`jaxalign.mutual_knn` as a measure."""
-    check_integer("mutual_knn", "k", k, minimum=1)
-    check_choice("mutual_knn", "metric", metric, METRICS)
-    invariances = {"scaling", "permutation", "orthogonal"}
-    return Measure(
-        signature=NeighborSignature(k, metric),
-        score=OverlapScore(),
-        name="mutual_knn",
-        invariances=frozenset(invariances | ({"row_scaling"} if metric == "cosine" else {"translation"})),
-        chance="k / (n - 1)",
-        reference="Huh et al. 2024, arXiv:2405.07987",
-    )
-
-
-#: Every measure under its name, with default settings.
-MEASURES: Mapping[str, Measure] = MappingProxyType(
-    {measure.name: measure for measure in (kernel_alignment(), cka(), hsic(), mutual_knn())}
-)

@@ -1,0 +1,81 @@
+"""Kernel family as measures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxalign.alignment.kernel import KernelScore, alignment_score, cka_score, gram_signature, hsic_score
+from jaxalign.kernels.base import Kernel
+from jaxalign.kernels.dot_product import Linear
+from jaxalign.measures.measure import Measure
+
+
+def _kernel_measure(name: str, score: KernelScore, kernel: Kernel, kernel_y: Kernel | None, **facts: Any) -> Measure:
+    """A measure of the kernel family, with the invariances that follow from its kernels."""
+    kernels = [kernel] if kernel_y is None else [kernel, kernel_y]
+    signatures = [gram_signature(name, score, k) for k in kernels]
+    invariances = {"permutation", "orthogonal"}
+    centered, normalized = score.centering != "none", score.scaling == "cosine"
+    if all(k.translation_centered if centered else k.translation_invariant for k in kernels):
+        invariances.add("translation")
+    if all(k.homogeneous if normalized else k.scale_free for k in kernels):
+        invariances.add("scaling")
+    if all(k.row_scale_free for k in kernels):
+        invariances.add("row_scaling")
+    return Measure(
+        signature=signatures[0],
+        score=score,
+        signature_y=None if kernel_y is None else signatures[1],
+        name=name,
+        symmetric=kernel_y is None,
+        invariances=frozenset(invariances),
+        **facts,
+    )
+
+
+def kernel_alignment(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None) -> Measure:  # noqa: B008
+    """`jaxalign.kernel_alignment` as a measure."""
+    return _kernel_measure(
+        "kernel_alignment",
+        alignment_score(),
+        kernel,
+        kernel_y,
+        chance="that of cka for features of mean 0, up to 1 for others",
+        reference="Cristianini et al. 2001; Insulla et al. 2025, arXiv:2502.14047",
+    )
+
+
+def cka(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None, estimator: str = "biased") -> Measure:  # noqa: B008
+    """`jaxalign.cka` as a measure."""
+    biased = estimator == "biased"
+    return _kernel_measure(
+        "cka",
+        cka_score(estimator),
+        kernel,
+        kernel_y,
+        options=estimator,
+        bounds=(0.0, 1.0) if biased else (-1.0, 1.0),
+        chance="grows to 1 with features / examples" if biased else "0, either sign",
+        reference="Kornblith et al. 2019, arXiv:1905.00414" + ("" if biased else "; Song et al. 2012, JMLR 13"),
+    )
+
+
+def hsic(
+    *,
+    kernel: Kernel = Linear(),  # noqa: B008
+    kernel_y: Kernel | None = None,
+    estimator: str = "biased",
+    scaling: str = "n2",
+) -> Measure:
+    """`jaxalign.hsic` as a measure."""
+    biased = estimator == "biased"
+    return _kernel_measure(
+        "hsic",
+        hsic_score(estimator, scaling),
+        kernel,
+        kernel_y,
+        options=f"{estimator},{scaling}" if biased else estimator,
+        bounds=(0.0 if biased else -float("inf"), float("inf")),
+        chance="above 0, of order 1/n" if biased else "0, either sign",
+        reference="Gretton et al. 2005" + ("" if biased else "; Song et al. 2012, JMLR 13"),
+    )
