@@ -6,6 +6,15 @@ from jaxalign import measures as measures
 from jaxalign import preprocess as preprocess
 from jaxalign._core.pytree import pytree_dataclass as pytree_dataclass
 from jaxalign._version import __version__ as __version__
+from jaxalign.alignment.cca import canonical_correlations as canonical_correlations
+from jaxalign.alignment.cca import cca as cca
+from jaxalign.alignment.cca import eigenspace_overlap as eigenspace_overlap
+from jaxalign.alignment.cca import ridge_cca as ridge_cca
+from jaxalign.alignment.cca import svcca as svcca
+from jaxalign.alignment.cknna import cknna as cknna
+from jaxalign.alignment.distance import distance_correlation as distance_correlation
+from jaxalign.alignment.distance import distance_covariance as distance_covariance
+from jaxalign.alignment.kernel import angular_cka as angular_cka
 from jaxalign.alignment.kernel import cka as cka
 from jaxalign.alignment.kernel import hsic as hsic
 from jaxalign.alignment.kernel import kernel_alignment as kernel_alignment
@@ -16,6 +25,10 @@ from jaxalign.alignment.neighbors import joint_rank_jaccard_knn as joint_rank_ja
 from jaxalign.alignment.neighbors import lcs_knn as lcs_knn
 from jaxalign.alignment.neighbors import mutual_knn as mutual_knn
 from jaxalign.alignment.neighbors import rank_similarity_knn as rank_similarity_knn
+from jaxalign.alignment.pwcca import pwcca as pwcca
+from jaxalign.alignment.regression import gulp as gulp
+from jaxalign.alignment.regression import linear_predictivity as linear_predictivity
+from jaxalign.alignment.regression import pls_svd as pls_svd
 from jaxalign.alignment.second_order import second_order_cosine as second_order_cosine
 from jaxalign.comparison import BestPair as BestPair
 from jaxalign.comparison import Comparison as Comparison
@@ -29,3 +42,4 @@ from jaxalign.kernels import Linear as Linear
 from jaxalign.kernels import Polynomial as Polynomial
 from jaxalign.measures import MEASURES as MEASURES
 from jaxalign.measures import Measure as Measure
+from jaxalign.signatures.whitened import UninformativeWarning as UninformativeWarning

@@ -38,6 +38,17 @@ VARIANTS = {
     "hsic rbf median": measures.hsic(kernel=RBF(), estimator="unbiased"),
     "hsic cosine": measures.hsic(kernel=Cosine(), scaling="nm1"),
     "mutual_knn euclidean": measures.mutual_knn(k=5, metric="euclidean"),
+    "angular_cka rbf": measures.angular_cka(kernel=RBF(2.0)),
+    "distance_correlation unbiased": measures.distance_correlation(exponent=1.5, estimator="unbiased"),
+    "distance_covariance unbiased": measures.distance_covariance(estimator="unbiased"),
+    "cknna biased": measures.cknna(k=5, estimator="biased", eps=0.1),
+    "cca squared": measures.cca(reduce="mean_squared"),
+    "cca top": measures.cca(reduce="top"),
+    "cca yanai": measures.cca(reduce="yanai"),
+    "svcca variance": measures.svcca(variance=0.7),
+    "svcca rank": measures.svcca(rank=2),
+    "linear_predictivity ridge": measures.linear_predictivity(ridge=0.5),
+    "gulp ridge": measures.gulp(ridge=0.5),
     "cycle_knn few": measures.cycle_knn(k=2),
     "lcs_knn length": measures.lcs_knn(k=5, normalize=False),
     "second_order_cosine distance": measures.second_order_cosine(entries="distance"),
@@ -69,7 +80,7 @@ def test_claimed_invariances_hold_and_unclaimed_ones_fail(action):
     found = [(everything(x, y), everything(act(x).astype(np.float32), y)) for x, y in PAIRS]
     for name, measure in VARIANTS.items():
         changes = [abs(float(after[name]) / float(before[name]) - 1) for before, after in found]
-        assert (max(changes) < 2e-5) == (action in measure.invariances), (name, changes)
+        assert (max(changes) < 5e-5) == (action in measure.invariances), (name, changes)
 
 
 def test_the_second_input_may_have_its_features_in_any_order():
@@ -88,7 +99,6 @@ def test_claimed_bounds_and_symmetry_hold():
         differences = [float(one[name]) - float(other[name]) for one, other in zip(forth, back, strict=True)]
         largest = max(1, abs(float(forth[0][name])))
         assert (np.max(np.abs(differences)) < 2e-6 * largest) == measure.symmetric, name
-        assert measure.larger_is_closer
     # Distances are negative, and so may their uncentered alignment with a positive kernel be.
     assert float(measures.kernel_alignment(kernel=Distance(), kernel_y=RBF(2.0))(X, Y)) < 0
 
@@ -99,6 +109,18 @@ def test_measures_equal_the_functions():
         ("kernel_alignment", {"kernel": Cosine(), "kernel_y": RBF(2.0)}),
         ("hsic", {"kernel": Laplacian(), "scaling": "nm1"}),
         ("mutual_knn", {"k": 3, "metric": "euclidean"}),
+        ("angular_cka", {"kernel": Laplacian()}),
+        ("distance_correlation", {"exponent": 0.5, "estimator": "unbiased"}),
+        ("distance_covariance", {}),
+        ("cknna", {"k": 4, "eps": 1e-3}),
+        ("cca", {"reduce": "yanai"}),
+        ("svcca", {"rank": 2}),
+        ("pwcca", {}),
+        ("ridge_cca", {"ridge": 0.3}),
+        ("eigenspace_overlap", {}),
+        ("linear_predictivity", {"ridge": 0.3}),
+        ("gulp", {}),
+        ("pls_svd", {}),
         ("cycle_knn", {"k": 2}),
         ("lcs_knn", {"k": 3, "normalize": False}),
         ("edit_distance_knn", {"k": 3}),
@@ -128,6 +150,14 @@ def test_measures_equal_the_functions():
         measures.mutual_knn(k=4),
         measures.cycle_knn(k=2),
         measures.second_order_cosine(k=4),
+        measures.cknna(k=4),
+        measures.cca(),
+        measures.svcca(variance=0.8),
+        measures.pwcca(),
+        measures.linear_predictivity(),
+        measures.gulp(ridge=0.1),
+        measures.pls_svd(),
+        measures.distance_correlation(),
     ],
     ids=lambda m: m.definition,
 )
@@ -224,3 +254,31 @@ def test_layers_of_different_dtypes_meet_in_the_widest():
         assert jax.eval_shape(measure.matrix, a).dtype == jnp.float64
     measure = measures.cka(kernel=RBF(2.0))
     np.testing.assert_allclose(measure.matrix(a), measure.matrix([x.astype("float64") for x in a]), rtol=1e-9)
+
+
+def test_measures_that_claim_to_be_metrics_are():
+    """The triangle inequality for every three of some inputs, and 0 from an input to itself."""
+    inputs = [X, Y, rows(30, 5, 20), X + 0.1 * Y, rows(30, 5, 21), Y[::-1] * 1.0]
+    claiming = {name: measure for name, measure in VARIANTS.items() if measure.metric}
+    assert claiming
+    for name, measure in claiming.items():
+        assert not measure.larger_is_closer
+        assert measure.bounds[0] == 0
+        distances = np.asarray(measure.matrix(inputs), np.float64)
+        assert np.all(np.diag(distances) < 1e-3 * distances.max()), name
+        through = distances[:, :, None] + distances[None, :, :]
+        assert np.all(distances[:, None, :] <= through + 1e-5), name
+
+
+def test_distances_grow_as_an_input_is_disturbed():
+    noise = rows(30, 5, 30)
+
+    @jax.jit
+    def at(amount):
+        return {name: measure(X, X + amount * noise) for name, measure in VARIANTS.items()}
+
+    near, far = at(0.1), at(3.0)
+    for name, measure in VARIANTS.items():
+        # Covariances grow with their inputs, and 2 of 30 neighbors are a coarse scale.
+        if not name.startswith(("hsic", "distance_covariance", "cycle")):
+            assert (float(near[name]) > float(far[name])) == measure.larger_is_closer, name

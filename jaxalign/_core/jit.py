@@ -28,7 +28,7 @@ def jit(*, static: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[
     """
 
     def wrap(fn: Callable[P, R]) -> Callable[P, R]:
-        name = getattr(fn, "__name__", "function")
+        name = getattr(fn, "__name__", "function").lstrip("_")  # the compiled part of a function is `_function`
         parameters = inspect.signature(fn).parameters.values()
         annotations = {p.name: p.annotation for p in parameters}
         positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]

@@ -63,6 +63,23 @@ def polar_factor(matrix: Float[Array, "n d"], *, ridge: float | Float[Array, ""]
     return _polar(x * scale, ridge * scale * scale)[0]
 
 
+def leading_polar_factor(
+    matrix: Float[Array, "n d"], *, variance: float = 1.0, rank: int | None = None
+) -> tuple[Float[Array, "n d"], Float[Array, ""]]:
+    """The polar factor of the part of a matrix that its largest singular values make, and how many they are.
+
+    Args:
+      matrix: shape `(n, d)`.
+      variance: keep as few singular values as hold this share of the sum of their squares.
+      rank: keep at most this many.
+
+    The derivative is that of the factor for a fixed number of them; a direction that is kept
+    and one that is not, with equal singular values, do not turn into one another.
+    """
+    x = widen(matrix)
+    return _leading_polar(x * binary_scale(x), variance, rank)
+
+
 def psd_sqrt(matrix: Float[Array, "n n"], *, ridge: float | Float[Array, ""] = 0.0) -> Float[Array, "n n"]:
     """Symmetric square root of `matrix + ridge I`, for a symmetric positive semidefinite `matrix`.
 
@@ -128,6 +145,45 @@ def _polar_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> t
         tangent += matmul(u * inverse[None, :], left - matmul(inner, vt))
     norm_tangent = jnp.sum(jnp.where(inside, jnp.diagonal(inner), 0))
     return (matmul(u * h[None, :], vt), jnp.sum(s)), (tangent, norm_tangent)
+
+
+def _leading(s: Array, shape: tuple[int, ...], variance: float, rank: int | None) -> Array:
+    """1 for the singular values that are kept, 0 for others."""
+    squares = s * s
+    before = jnp.cumsum(squares) - squares
+    # At 1 all of the numerical range: rounding of the sums has no say.
+    enough = jnp.ones_like(s, bool) if variance >= 1 else ~(before >= variance * jnp.sum(squares))
+    first = jnp.arange(s.shape[0]) < (s.shape[0] if rank is None else rank)
+    return (enough & first & numerical_rank_mask(s, (shape[0], shape[1]), s.dtype)).astype(s.dtype)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _leading_polar(x: Array, variance: float, rank: int | None) -> tuple[Array, Array]:
+    u, s, vt = thin_svd(x)
+    h = _leading(s, x.shape, variance, rank)
+    return matmul(u * h[None, :], vt), jnp.sum(h)
+
+
+@_leading_polar.defjvp
+def _leading_polar_jvp(
+    variance: float, rank: int | None, primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[tuple, tuple]:
+    """The divided differences of `_polar_jvp` for `h(s)` = 1 where kept, 0 where not."""
+    (x,), (dx,) = primals, tangents
+    u, s, vt = thin_svd(x)
+    h = _leading(s, x.shape, variance, rank)
+    even = (h[:, None] - h[None, :]) * _reciprocal(s[:, None] - s[None, :])
+    odd = (h[:, None] + h[None, :]) * _reciprocal(s[:, None] + s[None, :])
+    left = contract(u, dx, (0, 0))
+    inner = matmul(left, vt.T)
+    change = 0.5 * (even * (inner + inner.T) + odd * (inner - inner.T))
+    tangent = matmul(matmul(u, change), vt)
+    inverse = h * _reciprocal(s)
+    if x.shape[0] > x.shape[1]:
+        tangent += matmul(matmul(dx - matmul(u, left), vt.T) * inverse[None, :], vt)
+    elif x.shape[0] < x.shape[1]:
+        tangent += matmul(u * inverse[None, :], left - matmul(inner, vt))
+    return (matmul(u * h[None, :], vt), jnp.sum(h)), (tangent, jnp.zeros_like(s[0]))
 
 
 def _kept(s: Array, shape: tuple[int, ...], ridge: Array) -> tuple[Array, Array, Array]:

@@ -56,6 +56,13 @@ def safe_sqrt(v: Array) -> Array:
     return jnp.where(ok, jnp.sqrt(jnp.where(ok, v, 1)), 0)
 
 
+def safe_arccos(v: Array) -> Array:
+    """`arccos(v)` with `v` held within `[-1, 1]`, and zero gradient at the ends; NaN stays NaN."""
+    inside = ~(jnp.abs(v) >= 1)
+    ends = jnp.where(v > 0, 0, jnp.asarray(jnp.pi, v.dtype))
+    return jnp.where(inside, jnp.arccos(jnp.where(inside, v, 0)), ends)
+
+
 def safe_divide(a: Array, b: Array, *, otherwise: float = 0.0) -> Array:
     """`a / b`, and `otherwise` with zero gradient where `b <= 0`; NaN stays NaN."""
     ok = ~(b <= 0)

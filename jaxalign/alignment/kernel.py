@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
+from types import MappingProxyType
 
 import jax.numpy as jnp
 
 from jaxalign._core.checks import check_choice, check_pair, check_pytree
 from jaxalign._core.jit import jit
-from jaxalign._core.numerics import accum_dtype
+from jaxalign._core.numerics import accum_dtype, safe_arccos, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.engines.planner import gram_products
@@ -21,6 +22,9 @@ from jaxalign.signatures.gram import GramSignature
 
 ESTIMATORS = ("biased", "unbiased")
 SCALINGS = ("n2", "nm1")
+FORMS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
+    {"value": lambda value: value, "root": safe_sqrt, "angle": safe_arccos}
+)
 
 
 @pytree_dataclass
@@ -31,10 +35,12 @@ class KernelScore:
       centering: `"none"`, `"biased"` (`HKH`) or `"unbiased"` (U-centering).
       scaling: `"cosine"` divides by the norms; `"n2"` by `n²`; `"nm1"` by `(n-1)²`;
         `"u"` by `n(n-3)`.
+      form: what is returned of that, one of `FORMS`.
     """
 
     centering: str = field(metadata={"static": True})
     scaling: str = field(metadata={"static": True})
+    form: str = field(default="value", metadata={"static": True})
 
     def __call__(self, x: Gram, y: Gram) -> Scalar:
         """The score of one pair."""
@@ -46,6 +52,9 @@ class KernelScore:
 
     def finish(self, products: Products) -> Float[Array, "La Lb"]:
         """Scores from the inner products of centered matrices."""
+        return FORMS[self.form](self._scaled(products))
+
+    def _scaled(self, products: Products) -> Float[Array, "La Lb"]:
         if self.scaling == "cosine":
             return products.cosine()
         n = products.count
@@ -58,6 +67,11 @@ def cka_score(estimator: str) -> KernelScore:
     """The score behind `cka`."""
     check_choice("cka", "estimator", estimator, ESTIMATORS)
     return KernelScore(centering=estimator, scaling="cosine")
+
+
+def angular_cka_score() -> KernelScore:
+    """The score behind `angular_cka`."""
+    return KernelScore(centering="biased", scaling="cosine", form="angle")
 
 
 def hsic_score(estimator: str, scaling: str) -> KernelScore:
@@ -84,9 +98,10 @@ def gram_signature(function: str, score: KernelScore, kernel: Kernel) -> GramSig
     return GramSignature(kernel, centering=score.centering)
 
 
-def _pair_score(
+def pair_score(
     function: str, score: KernelScore, x: Array, y: Array, kernel: Kernel, kernel_y: Kernel | None, mask: Array | None
 ) -> Scalar:
+    """The score of two representations, which have been checked to be arrays."""
     check_pair(function, x, y, mask)
     dtype = accum_dtype(x, y)
     signature_x = gram_signature(function, score, kernel)
@@ -131,7 +146,7 @@ def kernel_alignment(
     Reference:
       Cristianini et al. (2001), On kernel-target alignment; Insulla et al. (2025), arXiv:2502.14047.
     """
-    return _pair_score("kernel_alignment", alignment_score(), x, y, kernel, kernel_y, mask)
+    return pair_score("kernel_alignment", alignment_score(), x, y, kernel, kernel_y, mask)
 
 
 @jit(static=("estimator",))
@@ -179,7 +194,7 @@ def cka(
       for CKA by Nguyen et al. (2021), arXiv:2010.15327; equal to the U-centering of Székely and
       Rizzo (2014). Libraries that zero the diagonal after centering compute a third estimator.
     """
-    return _pair_score("cka", cka_score(estimator), x, y, kernel, kernel_y, mask)
+    return pair_score("cka", cka_score(estimator), x, y, kernel, kernel_y, mask)
 
 
 @jit(static=("estimator", "scaling"))
@@ -226,4 +241,44 @@ def hsic(
       Gretton et al. (2005), Measuring statistical dependence with Hilbert–Schmidt norms, whose
       scaling is `"nm1"`; Song et al. (2012), JMLR 13, eq. 5.
     """
-    return _pair_score("hsic", hsic_score(estimator, scaling), x, y, kernel, kernel_y, mask)
+    return pair_score("hsic", hsic_score(estimator, scaling), x, y, kernel, kernel_y, mask)
+
+
+@jit()
+def angular_cka(
+    x: Float[Array, "n p"],
+    y: Float[Array, "n q"],
+    *,
+    kernel: Kernel = Linear(),  # noqa: B008 (immutable)
+    kernel_y: Kernel | None = None,
+    mask: Bool[Array, "n"] | None = None,
+) -> Float[Array, ""]:
+    r"""The angle whose cosine is biased CKA: a distance that satisfies the triangle inequality.
+
+    $$\theta = \arccos \mathrm{CKA}(K, L)$$
+
+    Args:
+      x: activations, shape `(n, p)`; row `i` is example `i`.
+      y: activations, shape `(n, q)`, same examples in the same order.
+      kernel: kernel for `x`, and for `y` unless `kernel_y` is given.
+      kernel_y: kernel for `y`.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value.
+
+    Returns:
+      A scalar in `[0, pi / 2]` radians, larger is farther. An angle below about 5e-4 is lost in
+      the rounding of a float32 CKA, and comes out as something of that size, or as 0 with zero
+      gradient. NaN when either input is constant.
+
+    Raises:
+      ValueError: at trace time, on rank or row-count mismatch.
+      TypeError: at trace time, on non-floating input.
+
+    Example:
+      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.]])
+      >>> round(float(angular_cka(x, x[:, :1])), 4)
+      0.6847
+
+    Reference:
+      Williams et al. (2021), arXiv:2110.14739; Lange et al. (2023).
+    """
+    return pair_score("angular_cka", angular_cka_score(), x, y, kernel, kernel_y, mask)

@@ -5,13 +5,25 @@ Each factory takes the keywords of the function of the same name:
 """
 
 from jaxalign.measures.catalogue import MEASURES as MEASURES
+from jaxalign.measures.distance import distance_correlation as distance_correlation
+from jaxalign.measures.distance import distance_covariance as distance_covariance
+from jaxalign.measures.kernel import angular_cka as angular_cka
 from jaxalign.measures.kernel import cka as cka
 from jaxalign.measures.kernel import hsic as hsic
 from jaxalign.measures.kernel import kernel_alignment as kernel_alignment
+from jaxalign.measures.linear import cca as cca
+from jaxalign.measures.linear import eigenspace_overlap as eigenspace_overlap
+from jaxalign.measures.linear import gulp as gulp
+from jaxalign.measures.linear import linear_predictivity as linear_predictivity
+from jaxalign.measures.linear import pls_svd as pls_svd
+from jaxalign.measures.linear import pwcca as pwcca
+from jaxalign.measures.linear import ridge_cca as ridge_cca
+from jaxalign.measures.linear import svcca as svcca
 from jaxalign.measures.measure import INVARIANCES as INVARIANCES
 from jaxalign.measures.measure import Measure as Measure
 from jaxalign.measures.measure import Score as Score
 from jaxalign.measures.measure import Signature as Signature
+from jaxalign.measures.neighbors import cknna as cknna
 from jaxalign.measures.neighbors import cycle_knn as cycle_knn
 from jaxalign.measures.neighbors import edit_distance_knn as edit_distance_knn
 from jaxalign.measures.neighbors import jaccard_knn as jaccard_knn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from jaxalign.measures import kernel, neighbors
+from jaxalign.measures import distance, kernel, linear, neighbors
 from jaxalign.measures.measure import Measure
 
 #: Every measure under its name, with default settings.
@@ -15,7 +15,10 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         for measure in (
             kernel.kernel_alignment(),
             kernel.cka(),
+            kernel.angular_cka(),
             kernel.hsic(),
+            distance.distance_correlation(),
+            distance.distance_covariance(),
             neighbors.mutual_knn(),
             neighbors.cycle_knn(),
             neighbors.lcs_knn(),
@@ -24,6 +27,15 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             neighbors.rank_similarity_knn(),
             neighbors.joint_rank_jaccard_knn(),
             neighbors.second_order_cosine(),
+            neighbors.cknna(),
+            linear.cca(),
+            linear.svcca(),
+            linear.pwcca(),
+            linear.ridge_cca(),
+            linear.eigenspace_overlap(),
+            linear.linear_predictivity(),
+            linear.gulp(),
+            linear.pls_svd(),
         )
     }
 )

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from jaxalign.alignment.kernel import KernelScore, alignment_score, cka_score, gram_signature, hsic_score
+from jaxalign.alignment.kernel import (
+    KernelScore,
+    alignment_score,
+    angular_cka_score,
+    cka_score,
+    gram_signature,
+    hsic_score,
+)
 from jaxalign.kernels.base import Kernel
 from jaxalign.kernels.dot_product import Linear
 from jaxalign.measures.measure import Measure
 
 
-def _kernel_measure(name: str, score: KernelScore, kernel: Kernel, kernel_y: Kernel | None, **facts: Any) -> Measure:
+def kernel_measure(name: str, score: KernelScore, kernel: Kernel, kernel_y: Kernel | None, **facts: Any) -> Measure:
     """A measure of the kernel family, with the invariances that follow from its kernels."""
     kernels = [kernel] if kernel_y is None else [kernel, kernel_y]
     signatures = [gram_signature(name, score, k) for k in kernels]
@@ -35,7 +43,7 @@ def _kernel_measure(name: str, score: KernelScore, kernel: Kernel, kernel_y: Ker
 
 def kernel_alignment(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None) -> Measure:  # noqa: B008
     """`jaxalign.kernel_alignment` as a measure."""
-    return _kernel_measure(
+    return kernel_measure(
         "kernel_alignment",
         alignment_score(),
         kernel,
@@ -48,7 +56,7 @@ def kernel_alignment(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = Non
 def cka(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None, estimator: str = "biased") -> Measure:  # noqa: B008
     """`jaxalign.cka` as a measure."""
     biased = estimator == "biased"
-    return _kernel_measure(
+    return kernel_measure(
         "cka",
         cka_score(estimator),
         kernel,
@@ -57,6 +65,21 @@ def cka(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None, estimator:
         bounds=(0.0, 1.0) if biased else (-1.0, 1.0),
         chance="grows to 1 with features / examples" if biased else "0, either sign",
         reference="Kornblith et al. 2019, arXiv:1905.00414" + ("" if biased else "; Song et al. 2012, JMLR 13"),
+    )
+
+
+def angular_cka(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None) -> Measure:  # noqa: B008
+    """`jaxalign.angular_cka` as a measure."""
+    return kernel_measure(
+        "angular_cka",
+        angular_cka_score(),
+        kernel,
+        kernel_y,
+        bounds=(0.0, math.pi / 2),
+        larger_is_closer=False,
+        metric=kernel_y is None,
+        chance="pi / 2, falling to 0 with features / examples",
+        reference="Williams et al. 2021, arXiv:2110.14739",
     )
 
 
@@ -69,7 +92,7 @@ def hsic(
 ) -> Measure:
     """`jaxalign.hsic` as a measure."""
     biased = estimator == "biased"
-    return _kernel_measure(
+    return kernel_measure(
         "hsic",
         hsic_score(estimator, scaling),
         kernel,

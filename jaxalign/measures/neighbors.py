@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from jaxalign._core.checks import check_choice, check_integer
+from jaxalign.alignment.cknna import CKNNAScore, NeighborKernelSignature
+from jaxalign.alignment.kernel import ESTIMATORS
 from jaxalign.alignment.neighbors import NeighborScore
 from jaxalign.alignment.second_order import ENTRIES, NeighborhoodSignature, SecondOrderScore
 from jaxalign.engines.neighbors import METRICS
@@ -106,4 +108,22 @@ def second_order_cosine(*, k: int = 10, entries: str = "similarity") -> Measure:
         invariances=frozenset({"scaling", "row_scaling", "permutation", "orthogonal"}),
         chance="far above 0: shuffle rows to see it",
         reference="Hamilton et al. 2016, arXiv:1606.02821",
+    )
+
+
+def cknna(*, k: int = 10, estimator: str = "unbiased", eps: float = 0.0) -> Measure:
+    """`jaxalign.cknna` as a measure."""
+    check_integer("cknna", "k", k, minimum=2)
+    check_choice("cknna", "estimator", estimator, ESTIMATORS)
+    return Measure(
+        signature=NeighborKernelSignature(k),
+        score=CKNNAScore(estimator, eps),
+        name="cknna",
+        options=estimator + (f",eps={eps}" if eps else ""),
+        bounds=(-1.0, 1.0),
+        # Song's estimator of matrices that are not symmetric depends on their order.
+        symmetric=estimator == "biased",
+        invariances=frozenset({"scaling", "row_scaling", "permutation", "orthogonal"}),
+        chance="about k / (n - 1)",
+        reference=PLATONIC,
     )

@@ -83,7 +83,8 @@ def _draw_matrix(
     for edge in (i for i in range(1, len(kinds)) if kinds[i] != kinds[i - 1]):
         axes.axhline(edge - 0.5, color="w", linewidth=2)
         axes.axvline(edge - 0.5, color="w", linewidth=2)
-    axes.figure.colorbar(image, ax=axes, shrink=0.7, label=f"{result.definitions[measure]}, higher is more alike")
+    direction = "higher" if result.larger_is_closer[measure] else "lower"
+    axes.figure.colorbar(image, ax=axes, shrink=0.7, label=f"{result.definitions[measure]}, {direction} is more alike")
     axes.set_title(f"{result.definitions[measure]}: one layer of each model against that of every other", fontsize=10)
 
 

@@ -52,7 +52,8 @@ def map_layers(work: Callable[[Float[Array, "n d"]], Result], layers: Sequence[F
     """`[work(x) for x in layers]` for `work` that does not see zero features; one layer in flight at a time.
 
     Args:
-      work: a function of rows to a pytree of arrays whose shapes do not depend on the width.
+      work: a function of rows to a pytree of arrays; where their shapes depend on the width they
+        are those of the padded one.
       layers: matrices with the same number of rows and dtype.
     """
     results: dict[int, Result] = {}

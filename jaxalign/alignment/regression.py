@@ -1,0 +1,322 @@
+"""Regression family: how well one representation predicts another, and what follows for every linear task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from jaxalign._core.checks import check_pair
+from jaxalign._core.jit import jit
+from jaxalign._core.linalg import nuclear_norm
+from jaxalign._core.numerics import (
+    accum_dtype,
+    binary_scale,
+    center_columns,
+    cross_matmul,
+    matmul,
+    safe_divide,
+    safe_sqrt,
+)
+from jaxalign._core.pytree import pytree_dataclass
+from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign.alignment.pairs import score_pairs
+from jaxalign.signatures.batching import map_layers
+from jaxalign.signatures.whitened import Whitened, WhitenedSignature
+
+
+@pytree_dataclass
+class Regressor:
+    """A representation as input and as target of a linear regression.
+
+    Attributes:
+      whitened: as input.
+      target: centered rows `(n, d)`, as target, in units of their own.
+    """
+
+    whitened: Whitened
+    target: Float[Array, "n d"]
+
+
+@pytree_dataclass
+class RegressorSignature:
+    """Makes the `Regressor` of a representation.
+
+    Args:
+      ridge: added to the variances of the input.
+      shrunk: a ridge is used.
+    """
+
+    ridge: float | Scalar = 0.0
+    shrunk: bool = field(default=False, metadata={"static": True})
+
+    #: Twice as large as the representation.
+    compact: ClassVar[bool] = False
+
+    @property
+    def ignores_zero_features(self) -> bool:
+        """True: they predict nothing, and are predicted."""
+        return True
+
+    @property
+    def definition(self) -> str:
+        """The ridge."""
+        return f"ridge={self.ridge}" if self.shrunk else "least_squares"
+
+    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Regressor:
+        """The signature of one representation, `(n, d)`."""
+        return self.many([x], mask)[0]
+
+    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Regressor]:
+        """The signatures of several representations of the same examples."""
+
+        def target(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+            centered = center_columns(x, mask)
+            return centered * binary_scale(centered)
+
+        whitened = WhitenedSignature(ridge=self.ridge, shrunk=self.shrunk).many(layers, mask)
+        return [Regressor(*parts) for parts in zip(whitened, map_layers(target, layers), strict=True)]
+
+
+@pytree_dataclass
+class PredictivityScore:
+    """The share of the variance of the second representation that the first explains."""
+
+    def __call__(self, x: Regressor, y: Regressor) -> Scalar:
+        """The score of one pair."""
+        basis, target = x.whitened.rows, y.target
+        # The residual itself: what is left of a difference of squares has no digits near 1.
+        residual = target - matmul(basis, cross_matmul(basis, target))
+        share = safe_divide(jnp.sum(residual * residual), jnp.sum(target * target), otherwise=jnp.nan)
+        return jnp.where(x.whitened.constant, jnp.nan, 1 - share)
+
+    def matrix(self, a: Sequence[Regressor], b: Sequence[Regressor] | None = None) -> Float[Array, "La Lb"]:
+        """Every layer of one side (from) against every layer of the other (to); None: against itself."""
+        return score_pairs(self, a, b, symmetric=False)
+
+
+@pytree_dataclass
+class GULPScore:
+    """The Frobenius distance between the smoothing matrices of two representations."""
+
+    def __call__(self, x: Whitened, y: Whitened) -> Scalar:
+        """The score of one pair."""
+        own_x, own_y, cross = (
+            jnp.sum(product * product)
+            for product in (cross_matmul(x.rows, x.rows), cross_matmul(y.rows, y.rows), cross_matmul(x.rows, y.rows))
+        )
+        total = own_x + own_y
+        square = total - 2 * cross
+        # What rounding leaves of equal ones is no distance.
+        square = jnp.where(square > 8 * jnp.finfo(square.dtype).eps * total, square, square * 0)
+        return jnp.where(x.constant | y.constant, jnp.nan, safe_sqrt(square))
+
+    def matrix(self, a: Sequence[Whitened], b: Sequence[Whitened] | None = None) -> Float[Array, "La Lb"]:
+        """Every layer of one side against every layer of the other (None: against itself)."""
+        return score_pairs(self, a, b, symmetric=True)
+
+
+@pytree_dataclass
+class CorrelatedSignature:
+    """Centered columns of length 1: products of two are their correlations."""
+
+    #: As large as the representation.
+    compact: ClassVar[bool] = False
+
+    @property
+    def ignores_zero_features(self) -> bool:
+        """False: their number is part of the score."""
+        return False
+
+    @property
+    def definition(self) -> str:
+        """Says what is done to features."""
+        return "standardized"
+
+    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Float[Array, "n d"]:
+        """The signature of one representation, `(n, d)`; a constant column is 0."""
+        centered = center_columns(x, mask)
+        centered = centered * binary_scale(centered, axis=0)
+        lengths = safe_sqrt(jnp.sum(centered * centered, axis=0))
+        return centered * safe_divide(jnp.ones_like(lengths), lengths)[None, :]
+
+    def many(
+        self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None
+    ) -> list[Float[Array, "n _d"]]:
+        """The signatures of several representations of the same examples."""
+        return [self(x, mask) for x in layers]
+
+
+@pytree_dataclass
+class PLSScore:
+    """The mean singular value of the matrix of correlations between features."""
+
+    def __call__(self, x: Float[Array, "n p"], y: Float[Array, "n q"]) -> Scalar:
+        """The score of one pair."""
+        constant = jnp.all(x == 0) | jnp.all(y == 0)
+        mean = nuclear_norm(cross_matmul(x, y)) / min(x.shape[1], y.shape[1])
+        return jnp.where(constant, jnp.nan, mean)
+
+    def matrix(self, a: Sequence[Array], b: Sequence[Array] | None = None) -> Float[Array, "La Lb"]:
+        """Every layer of one side against every layer of the other (None: against itself)."""
+        return score_pairs(self, a, b, symmetric=True)
+
+
+def uses_ridge(ridge: float | Array) -> bool:
+    """Whether a ridge has to be reckoned with: not when it is the Python number 0."""
+    return not (isinstance(ridge, (int, float)) and ridge == 0)
+
+
+def linear_predictivity(
+    x: Float[Array, "n p"],
+    y: Float[Array, "n q"],
+    *,
+    ridge: float | Float[Array, ""] = 0.0,
+    mask: Bool[Array, "n"] | None = None,
+) -> Float[Array, ""]:
+    r"""Linear predictivity: the share of the variance of `y` that a linear map of `x` explains, in sample.
+
+    $$R^2 = 1 - \|\bar Y - \bar X \hat B\|_F^2 \,/\, \|\bar Y\|_F^2, \qquad
+      \hat B = (\bar X^\top \bar X + n \kappa I)^{-1} \bar X^\top \bar Y$$
+
+    Args:
+      x: what predicts, activations of shape `(n, p)`; row `i` is example `i`.
+      y: what is predicted, shape `(n, q)`, same examples in the same order.
+      ridge: κ, added to the variances of `x`, in the square of its units.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value.
+
+    Returns:
+      A scalar in `[0, 1]`; not symmetric. Directions of `y` count by their variance. NaN when either
+      input is constant or the ridge is negative. The fit is scored on the examples it was made
+      for: independent inputs have about `p / (n - 1)`.
+
+    Raises:
+      ValueError: at trace time, on rank or row-count mismatch.
+      TypeError: at trace time, on non-floating input.
+
+    Warns:
+      UninformativeWarning: at trace time, without a ridge and with no more than `p + 1` examples (or
+        `q + 1`): anything is then predicted exactly.
+
+    Example:
+      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [3., 1.]])
+      >>> round(float(linear_predictivity(x, x[:, :1])), 4)
+      1.0
+
+    Reference:
+      The coefficient of determination; Kornblith et al. (2019), arXiv:1905.00414, compare it with CKA.
+    """
+    return _linear_predictivity(x, y, ridge=ridge, shrunk=uses_ridge(ridge), mask=mask)
+
+
+@jit(static=("shrunk",))
+def _linear_predictivity(
+    x: Float[Array, "n p"],
+    y: Float[Array, "n q"],
+    *,
+    ridge: float | Float[Array, ""],
+    shrunk: bool,
+    mask: Bool[Array, "n"] | None = None,
+) -> Float[Array, ""]:
+    check_pair("linear_predictivity", x, y, mask)
+    dtype = accum_dtype(x, y)
+    basis = WhitenedSignature(ridge=ridge, shrunk=shrunk)(x.astype(dtype), mask)
+    target = center_columns(y.astype(dtype), mask)
+    return PredictivityScore()(Regressor(basis, basis.rows), Regressor(basis, target * binary_scale(target)))
+
+
+def gulp(
+    x: Float[Array, "n p"],
+    y: Float[Array, "n q"],
+    *,
+    ridge: float | Float[Array, ""] = 0.0,
+    mask: Bool[Array, "n"] | None = None,
+) -> Float[Array, ""]:
+    r"""GULP: the largest difference between ridge regressions on two representations, over all targets.
+
+    $$d_\kappa^2 = \|S_x\|_F^2 + \|S_y\|_F^2 - 2 \langle S_x, S_y\rangle, \qquad
+      S_x = \bar X (\bar X^\top \bar X + n \kappa I)^{-1} \bar X^\top$$
+
+    Args:
+      x: activations, shape `(n, p)`; row `i` is example `i`.
+      y: activations, shape `(n, q)`, same examples in the same order.
+      ridge: κ, in the square of the units of both inputs, so bring them to one scale. Without one,
+        $d^2 = r_x + r_y - 2\sum\rho_i^2$ with the ranks and canonical correlations.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value.
+
+    Returns:
+      A scalar, at least 0 and at most `sqrt(r_x + r_y)`, a metric up to linear maps of the features
+      (orthogonal ones, with a ridge). Below about 1e-3 of that, float32 makes it 0. NaN when an input
+      is constant.
+
+    Raises:
+      ValueError: at trace time, on rank or row-count mismatch.
+      TypeError: at trace time, on non-floating input.
+
+    Warns:
+      UninformativeWarning: at trace time, without a ridge and with no more than `max(p, q) + 1` examples.
+
+    Example:
+      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [3., 1.]])
+      >>> float(gulp(x, x[:, ::-1]))
+      0.0
+
+    Reference:
+      Boix-Adsera et al. (2022), arXiv:2210.06545. Its square is what some libraries return.
+    """
+    return _gulp(x, y, ridge=ridge, shrunk=uses_ridge(ridge), mask=mask)
+
+
+@jit(static=("shrunk",))
+def _gulp(
+    x: Float[Array, "n p"],
+    y: Float[Array, "n q"],
+    *,
+    ridge: float | Float[Array, ""],
+    shrunk: bool,
+    mask: Bool[Array, "n"] | None = None,
+) -> Float[Array, ""]:
+    check_pair("gulp", x, y, mask)
+    dtype = accum_dtype(x, y)
+    signature = WhitenedSignature(ridge=ridge, shrunk=shrunk)
+    return GULPScore()(signature(x.astype(dtype), mask), signature(y.astype(dtype), mask))
+
+
+@jit()
+def pls_svd(
+    x: Float[Array, "n p"], y: Float[Array, "n q"], *, mask: Bool[Array, "n"] | None = None
+) -> Float[Array, ""]:
+    r"""PLS-SVD similarity: the mean singular value of the matrix of correlations between features.
+
+    $$m = \frac{1}{\min(p, q)} \|\hat X^\top \hat Y\|_*$$
+
+    with centered columns of length 1; a constant column is 0.
+
+    Args:
+      x: activations, shape `(n, p)`; row `i` is example `i`.
+      y: activations, shape `(n, q)`, same examples in the same order.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value.
+
+    Returns:
+      A scalar, at least 0 and at most `sqrt(max(p, q) / min(p, q))`; 1 for an input with itself, unless
+      a column of it is constant. NaN when an input is constant. The gradient is finite where singular values coincide.
+
+    Raises:
+      ValueError: at trace time, on rank or row-count mismatch.
+      TypeError: at trace time, on non-floating input.
+
+    Example:
+      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [3., 1.]])
+      >>> round(float(pls_svd(x, 2 * x[:, ::-1])), 4)
+      1.0
+
+    Reference:
+      Partial least squares by one singular value decomposition (Wold 1985); as a measure: Nielsen
+      et al. (2025), arXiv:2506.03784.
+    """
+    check_pair("pls_svd", x, y, mask)
+    dtype = accum_dtype(x, y)
+    signature = CorrelatedSignature()
+    return PLSScore()(signature(x.astype(dtype), mask), signature(y.astype(dtype), mask))

@@ -1,0 +1,119 @@
+"""Whitened representations: orthonormal bases of their columns, of all or of the leading ones, or shrunk."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import field
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxalign._core.linalg import leading_polar_factor, polar_factor
+from jaxalign._core.numerics import binary_scale, center_columns, mask_rows, row_count, widen
+from jaxalign._core.pytree import pytree_dataclass
+from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign.signatures.batching import map_layers
+
+
+class UninformativeWarning(UserWarning):
+    """A score will be the same for almost any inputs of these shapes."""
+
+
+@pytree_dataclass
+class Whitened:
+    """A representation with the spread of its features taken off.
+
+    Attributes:
+      rows: `(n, d)` with singular values 1, or 0 beyond the numerical rank, or shrunk by a ridge.
+      rank: how many directions there are, a floating scalar; no gradient.
+      constant: all rows that count are equal.
+    """
+
+    rows: Float[Array, "n d"]
+    rank: Scalar
+    constant: Bool[Array, ""]
+
+
+@pytree_dataclass
+class WhitenedSignature:
+    """Makes the `Whitened` of a representation: `X (XᵀX + n·ridge I)^(-1/2)`.
+
+    Of all bases it is the one whose derivative exists where singular values coincide or vanish.
+
+    Args:
+      ridge: added to the variances, in the square of the units of the input.
+      centered: take off the column means first.
+      variance: keep the leading directions that hold this share of the variance; without a ridge.
+      rank: keep at most this many directions; without a ridge.
+      shrunk: a ridge is used: whether `ridge` is 0 cannot be asked of a traced number.
+    """
+
+    ridge: float | Scalar = 0.0
+    centered: bool = field(default=True, metadata={"static": True})
+    variance: float = field(default=1.0, metadata={"static": True})
+    rank: int | None = field(default=None, metadata={"static": True})
+    shrunk: bool = field(default=False, metadata={"static": True})
+
+    #: As large as the representation.
+    compact: ClassVar[bool] = False
+
+    @property
+    def ignores_zero_features(self) -> bool:
+        """True: they span nothing."""
+        return True
+
+    @property
+    def definition(self) -> str:
+        """What is kept, and the ridge."""
+        parts = [] if self.centered else ["uncentered"]
+        parts += [f"ridge={self.ridge}"] if self.shrunk else []
+        parts += [f"variance={self.variance}"] if self.variance < 1 else []
+        parts += [f"rank={self.rank}"] if self.rank is not None else []
+        return ",".join(parts) or "whitened"
+
+    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Whitened:
+        """The signature of one representation, `(n, d)`.
+
+        Warns with `UninformativeWarning` at trace time when `n` examples are too few for so many
+        features: without a ridge or a smaller rank the columns then span everything, and any two
+        such inputs are alike.
+        """
+        self._warn(x)
+        return self._whiten(x, mask)
+
+    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Whitened]:
+        """The signatures of several representations of the same examples."""
+        for x in layers:
+            self._warn(x)
+        return map_layers(lambda x: self._whiten(x, mask), layers)
+
+    def _warn(self, x: Float[Array, "n d"]) -> None:
+        n, d = x.shape
+        if n - int(self.centered) <= d and self.variance >= 1 and self.rank is None and not self.shrunk:
+            warnings.warn(
+                f"{n} examples of {d} features: they span everything, and the score says nothing; "
+                "take more examples, a ridge (ridge_cca), or leading directions only (svcca)",
+                UninformativeWarning,
+                stacklevel=2,
+            )
+
+    def _whiten(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Whitened:
+        rows = center_columns(x, mask) if self.centered else mask_rows(widen(x), mask)
+        constant = jnp.all(rows == 0)
+        if self.shrunk:
+            count = row_count(rows, mask)
+            directions = jnp.sum(jnp.any(rows != 0, axis=0), dtype=rows.dtype)
+            return Whitened(
+                polar_factor(rows, ridge=self.ridge * count),
+                jnp.minimum(directions, count - int(self.centered)),
+                constant,
+            )
+        if self.variance < 1 or self.rank is not None:
+            factor, rank = leading_polar_factor(rows, variance=self.variance, rank=self.rank)
+            return Whitened(factor, lax.stop_gradient(rank), constant)
+        # The span does not depend on the units of a feature, the rounding does.
+        factor = polar_factor(rows * lax.stop_gradient(binary_scale(rows, axis=0)))
+        rank = lax.stop_gradient(jnp.round(jnp.sum(factor * factor)))
+        return Whitened(factor, rank, constant)
