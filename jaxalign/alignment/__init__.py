@@ -8,6 +8,7 @@ from jaxalign.alignment.cca import svcca as svcca
 from jaxalign.alignment.cknna import cknna as cknna
 from jaxalign.alignment.distance import distance_correlation as distance_correlation
 from jaxalign.alignment.distance import distance_covariance as distance_covariance
+from jaxalign.alignment.feature_matching import correlation_match as correlation_match
 from jaxalign.alignment.kernel import KernelScore as KernelScore
 from jaxalign.alignment.kernel import angular_cka as angular_cka
 from jaxalign.alignment.kernel import cka as cka
@@ -26,3 +27,6 @@ from jaxalign.alignment.regression import gulp as gulp
 from jaxalign.alignment.regression import linear_predictivity as linear_predictivity
 from jaxalign.alignment.regression import pls_svd as pls_svd
 from jaxalign.alignment.second_order import second_order_cosine as second_order_cosine
+from jaxalign.alignment.shape import angular_procrustes as angular_procrustes
+from jaxalign.alignment.shape import permutation_distance as permutation_distance
+from jaxalign.alignment.shape import procrustes_distance as procrustes_distance

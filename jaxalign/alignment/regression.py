@@ -24,6 +24,7 @@ from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.pairs import score_pairs
 from jaxalign.signatures.batching import map_layers
+from jaxalign.signatures.correlated import CorrelatedSignature
 from jaxalign.signatures.whitened import Whitened, WhitenedSignature
 
 
@@ -116,37 +117,6 @@ class GULPScore:
     def matrix(self, a: Sequence[Whitened], b: Sequence[Whitened] | None = None) -> Float[Array, "La Lb"]:
         """Every layer of one side against every layer of the other (None: against itself)."""
         return score_pairs(self, a, b, symmetric=True)
-
-
-@pytree_dataclass
-class CorrelatedSignature:
-    """Centered columns of length 1: products of two are their correlations."""
-
-    #: As large as the representation.
-    compact: ClassVar[bool] = False
-
-    @property
-    def ignores_zero_features(self) -> bool:
-        """False: their number is part of the score."""
-        return False
-
-    @property
-    def definition(self) -> str:
-        """Says what is done to features."""
-        return "standardized"
-
-    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Float[Array, "n d"]:
-        """The signature of one representation, `(n, d)`; a constant column is 0."""
-        centered = center_columns(x, mask)
-        centered = centered * binary_scale(centered, axis=0)
-        lengths = safe_sqrt(jnp.sum(centered * centered, axis=0))
-        return centered * safe_divide(jnp.ones_like(lengths), lengths)[None, :]
-
-    def many(
-        self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None
-    ) -> list[Float[Array, "n _d"]]:
-        """The signatures of several representations of the same examples."""
-        return [self(x, mask) for x in layers]
 
 
 @pytree_dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from jaxalign.measures import distance, kernel, linear, neighbors
+from jaxalign.measures import distance, kernel, linear, neighbors, shape
 from jaxalign.measures.measure import Measure
 
 #: Every measure under its name, with default settings.
@@ -36,6 +36,10 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             linear.linear_predictivity(),
             linear.gulp(),
             linear.pls_svd(),
+            shape.procrustes_distance(),
+            shape.angular_procrustes(),
+            shape.permutation_distance(),
+            shape.correlation_match(),
         )
     }
 )

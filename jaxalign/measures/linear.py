@@ -9,7 +9,6 @@ from jaxalign._core.checks import check_choice
 from jaxalign.alignment.cca import REDUCTIONS, CorrelationScore, svcca_signature
 from jaxalign.alignment.pwcca import ProjectedSignature, ProjectionWeightedScore
 from jaxalign.alignment.regression import (
-    CorrelatedSignature,
     GULPScore,
     PLSScore,
     PredictivityScore,
@@ -17,6 +16,7 @@ from jaxalign.alignment.regression import (
     uses_ridge,
 )
 from jaxalign.measures.measure import Measure, Score, Signature
+from jaxalign.signatures.correlated import CorrelatedSignature
 from jaxalign.signatures.whitened import WhitenedSignature
 
 #: All that an invertible map of the features, or a shift of them, can be.

@@ -1,0 +1,83 @@
+"""Shape family as measures."""
+
+from __future__ import annotations
+
+import math
+
+from jaxalign._core.checks import check_choice
+from jaxalign.alignment.feature_matching import KINDS, MatchScore
+from jaxalign.alignment.shape import ShapeScore, angular_procrustes_signature
+from jaxalign.measures.measure import Measure
+from jaxalign.signatures.correlated import CorrelatedSignature
+from jaxalign.signatures.shaped import SCALES, ShapeSignature
+
+SHAPE_METRICS = "Williams et al. 2021, arXiv:2110.14739"
+
+
+def procrustes_distance(*, scale: str = "unit") -> Measure:
+    """`jaxalign.procrustes_distance` as a measure."""
+    check_choice("procrustes_distance", "scale", scale, SCALES)
+    unit = scale == "unit"
+    return Measure(
+        signature=ShapeSignature(scale),
+        score=ShapeScore(),
+        name="procrustes_distance",
+        bounds=(0.0, math.sqrt(2) if unit else math.inf),
+        larger_is_closer=False,
+        metric=True,
+        invariances=frozenset({"translation", "permutation", "orthogonal"} | ({"scaling"} if unit else set())),
+        chance="falls from sqrt(2) to 0 with features / examples" if unit else "grows with the size of the inputs",
+        reference="Schönemann 1966; " + SHAPE_METRICS,
+    )
+
+
+def angular_procrustes(*, alpha: float = 1.0) -> Measure:
+    """`jaxalign.angular_procrustes` as a measure."""
+    signature = angular_procrustes_signature(alpha)
+    rigid = {"translation", "permutation", "orthogonal"}
+    own = {"scaling"} if alpha in (0, 1) else set()
+    linear = {"feature_scaling", "invertible_linear"} if alpha == 0 else set()
+    return Measure(
+        signature=signature,
+        score=ShapeScore(angular=True),
+        name="angular_procrustes",
+        bounds=(0.0, math.pi / 2),
+        larger_is_closer=False,
+        metric=True,
+        needs_more_examples=alpha == 0,
+        invariances=frozenset(rigid | own | linear),
+        chance="falls from pi / 2 to 0 with features / examples",
+        reference=SHAPE_METRICS,
+    )
+
+
+def permutation_distance(*, scale: str = "unit") -> Measure:
+    """`jaxalign.permutation_distance` as a measure."""
+    check_choice("permutation_distance", "scale", scale, SCALES)
+    unit = scale == "unit"
+    return Measure(
+        signature=ShapeSignature(scale, padded=False),
+        score=ShapeScore("permutation"),
+        name="permutation_distance",
+        bounds=(0.0, 2.0 if unit else math.inf),
+        larger_is_closer=False,
+        metric=True,
+        invariances=frozenset({"translation", "permutation"} | ({"scaling"} if unit else set())),
+        chance="somewhat below sqrt(2)" if unit else "grows with the size of the inputs",
+        reference=SHAPE_METRICS,
+    )
+
+
+def correlation_match(*, kind: str = "hard") -> Measure:
+    """`jaxalign.correlation_match` as a measure."""
+    check_choice("correlation_match", "kind", kind, KINDS)
+    return Measure(
+        signature=CorrelatedSignature(),
+        score=MatchScore(kind),
+        name="correlation_match",
+        options=kind,
+        bounds=(-1.0, 1.0),
+        invariances=frozenset({"translation", "scaling", "permutation", "feature_scaling"}),
+        chance="of order sqrt(log(features) / n)",
+        reference="Li et al. 2015, arXiv:1511.07543",
+    )
