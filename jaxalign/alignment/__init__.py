@@ -26,6 +26,8 @@ from jaxalign.alignment.pwcca import pwcca as pwcca
 from jaxalign.alignment.regression import gulp as gulp
 from jaxalign.alignment.regression import linear_predictivity as linear_predictivity
 from jaxalign.alignment.regression import pls_svd as pls_svd
+from jaxalign.alignment.rsa import rdm as rdm
+from jaxalign.alignment.rsa import rsa as rsa
 from jaxalign.alignment.second_order import second_order_cosine as second_order_cosine
 from jaxalign.alignment.shape import angular_procrustes as angular_procrustes
 from jaxalign.alignment.shape import permutation_distance as permutation_distance

@@ -5,6 +5,7 @@ Each factory takes the keywords of the function of the same name:
 """
 
 from jaxalign.measures.catalogue import MEASURES as MEASURES
+from jaxalign.measures.dissimilarity import rsa as rsa
 from jaxalign.measures.distance import distance_correlation as distance_correlation
 from jaxalign.measures.distance import distance_covariance as distance_covariance
 from jaxalign.measures.kernel import angular_cka as angular_cka

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from jaxalign.measures import distance, kernel, linear, neighbors, shape
+from jaxalign.measures import dissimilarity, distance, kernel, linear, neighbors, shape
 from jaxalign.measures.measure import Measure
 
 #: Every measure under its name, with default settings.
@@ -19,6 +19,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             kernel.hsic(),
             distance.distance_correlation(),
             distance.distance_covariance(),
+            dissimilarity.rsa(),
             neighbors.mutual_knn(),
             neighbors.cycle_knn(),
             neighbors.lcs_knn(),

@@ -1,0 +1,164 @@
+"""Representational dissimilarity matrices: every pair of examples once, as one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxalign._core.checks import check_choice
+from jaxalign._core.numerics import (
+    binary_scale,
+    center_columns,
+    mask_rows,
+    normalize_rows,
+    safe_sqrt,
+    take_rows,
+    widen,
+)
+from jaxalign._core.pytree import pytree_dataclass
+from jaxalign._core.typing import Array, Bool, Float
+from jaxalign.kernels.squared_distance import squared_distances
+from jaxalign.signatures.batching import map_layers
+
+#: How two rows are compared.
+DISSIMILARITIES = ("correlation", "cosine", "euclidean", "sqeuclidean")
+#: What becomes of the entries: as they are; without the digits that are rounding, to be put in order;
+#: or their ranks.
+SCALES = ("value", "order", "rank")
+#: Bits at the end of a number that rounding has made.
+ROUNDING_BITS = 8
+
+
+@pytree_dataclass
+class RDM:
+    """A dissimilarity for every pair of examples.
+
+    Attributes:
+      entries: `(n, h)` with `h = n // 2`: in row `i` those of `i` with `i + 1`, ..., `i + h` (cyclically);
+        for an even `n` the last column holds every pair twice.
+      weights: `(n, h)`, 1 for entries that count, 0 for others, 1/2 for those that are there twice.
+      defined: no entry that counts is NaN.
+    """
+
+    entries: Float[Array, "n h"]
+    weights: Float[Array, "n h"]
+    defined: Bool[Array, ""]
+
+
+@pytree_dataclass
+class RDMSignature:
+    """Makes the `RDM` of a representation.
+
+    Args:
+      metric: one of `DISSIMILARITIES`.
+      scale: one of `SCALES`; ranks go from 0 to 1, and equal entries share their mean rank.
+    """
+
+    metric: str = field(default="correlation", metadata={"static": True})
+    scale: str = field(default="value", metadata={"static": True})
+
+    #: A number for every two examples.
+    compact: ClassVar[bool] = False
+
+    def __post_init__(self):
+        check_choice("rsa", "metric", self.metric, DISSIMILARITIES)
+        check_choice("RDMSignature", "scale", self.scale, SCALES)
+
+    @property
+    def ignores_zero_features(self) -> bool:
+        """Whether zero features change nothing: not where the mean of a row's features is taken off."""
+        return self.metric != "correlation"
+
+    @property
+    def definition(self) -> str:
+        """The dissimilarity."""
+        return self.metric
+
+    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> RDM:
+        """The signature of one representation, `(n, d)`."""
+        n = x.shape[0]
+        columns, weights = pairs_once(n)
+        if mask is not None:
+            weights = weights * (mask[:, None] & take_rows(mask, columns)).astype(weights.dtype)
+        weights = weights.astype(widen(x).dtype)
+        entries = jnp.take_along_axis(dissimilarities(x, self.metric, mask), columns, axis=1)
+        defined = ~jnp.any(jnp.isnan(entries) & (weights > 0))
+        # What does not count must not reach sums or gradients.
+        entries = jnp.where((weights > 0) & defined, entries, 0)
+        if self.scale != "value":
+            entries = drop_rounding_bits(lax.stop_gradient(entries))
+        if self.scale == "rank":
+            entries = ranks(entries, weights)
+        return RDM(entries, weights, defined)
+
+    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[RDM]:
+        """The signatures of several representations of the same examples."""
+        if self.ignores_zero_features:
+            return map_layers(lambda x: self(x, mask), layers)
+        return [self(x, mask) for x in layers]
+
+
+def pairs_once(n: int) -> tuple[Array, Float[Array, "n h"]]:
+    """The other example of each entry of an `RDM`, `(n, h)`, and how much the entry counts."""
+    half = n // 2
+    # Made of iotas: closed over, they would be constants of half a matrix.
+    row, column = (lax.broadcasted_iota(jnp.int32, (n, half), axis) for axis in (0, 1))
+    twice = (column == half - 1) & (n % 2 == 0)
+    return (row + column + 1) % n, jnp.where(twice, 0.5, 1.0)
+
+
+def dissimilarities(x: Float[Array, "n d"], metric: str, mask: Bool[Array, "n"] | None = None) -> Float[Array, "n n"]:
+    """The matrix of dissimilarities; NaN against a row that has no direction, by correlation and cosine."""
+    rows = mask_rows(widen(x), mask)
+    if metric in ("euclidean", "sqeuclidean"):
+        rows = center_columns(x, mask)
+        scale = binary_scale(rows)
+        squares = squared_distances(rows * scale, rows * scale)
+        return safe_sqrt(squares) / scale if metric == "euclidean" else squares / (scale * scale)
+    if metric == "correlation":
+        rows = rows * binary_scale(rows, axis=1)
+        first = lax.stop_gradient(rows[:, :1])  # a constant row then has no spread at all
+        rows = rows - first
+        rows = rows - jnp.mean(rows, axis=1, keepdims=True)
+    directed = jnp.any(rows != 0, axis=1)
+    rows = normalize_rows(rows)
+    # Half the squared distance of unit rows is 1 - cosine, without its rounding near 0.
+    found = 0.5 * squared_distances(rows, rows)
+    return jnp.where(directed[:, None] & directed[None, :], found, jnp.nan)
+
+
+def drop_rounding_bits(values: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Rounded to all but the last bits, so that values that are equal on paper are equal."""
+    mantissa, exponent = jnp.frexp(values)
+    steps = 2.0 ** (jnp.finfo(values.dtype).nmant + 1 - ROUNDING_BITS)
+    return jnp.ldexp(jnp.round(mantissa * steps) / steps, exponent)
+
+
+def ranks(values: Float[Array, "n h"], weights: Float[Array, "n h"]) -> Float[Array, "n h"]:
+    """Ranks of the values that count, from 0 to 1, equal values sharing their mean; 0 for the others.
+
+    Values with weight 1/2 are there twice, which leaves the order of all as it is.
+    """
+    flat, counts = values.reshape(-1), weights.reshape(-1)
+    size = flat.shape[0]
+    place = lax.iota(jnp.int32, size)
+    order_key = jnp.where(counts > 0, flat, jnp.inf)
+    key, order = lax.sort((order_key, place), num_keys=1, is_stable=False)
+    # How much weight lies before each place; a group of equals shares the mean of its ends.
+    before = jnp.concatenate([jnp.zeros(1, counts.dtype), _cumulative(jnp.take(counts, order))])
+    begins = jnp.concatenate([jnp.ones(1, bool), key[1:] != key[:-1]])
+    ends = jnp.concatenate([begins[1:], jnp.ones(1, bool)])
+    first = lax.cummax(jnp.where(begins, place, 0))
+    last = lax.cummin(jnp.where(ends, place, size - 1), reverse=True)
+    shared = (jnp.take(before, first) + jnp.take(before, last + 1)) / 2
+    found = jnp.zeros(size, flat.dtype).at[order].set(shared.astype(flat.dtype) / jnp.maximum(jnp.sum(counts), 1))
+    return jnp.where(counts > 0, found, 0).reshape(values.shape)
+
+
+def _cumulative(counts: Float[Array, "m"]) -> Float[Array, "m"]:
+    """Sums of weights that are multiples of 1/2, exact as integers."""
+    return jnp.cumsum((2 * counts).astype(jnp.int32)).astype(counts.dtype) / 2
