@@ -12,6 +12,9 @@ from jaxalign.alignment.cca import eigenspace_overlap as eigenspace_overlap
 from jaxalign.alignment.cca import ridge_cca as ridge_cca
 from jaxalign.alignment.cca import svcca as svcca
 from jaxalign.alignment.cknna import cknna as cknna
+from jaxalign.alignment.dependence import constrained_covariance as constrained_covariance
+from jaxalign.alignment.dependence import kernel_canonical_correlation as kernel_canonical_correlation
+from jaxalign.alignment.dependence import kernel_mutual_information as kernel_mutual_information
 from jaxalign.alignment.distance import distance_correlation as distance_correlation
 from jaxalign.alignment.distance import distance_covariance as distance_covariance
 from jaxalign.alignment.feature_matching import correlation_match as correlation_match
@@ -36,6 +39,7 @@ from jaxalign.alignment.second_order import second_order_cosine as second_order_
 from jaxalign.alignment.shape import angular_procrustes as angular_procrustes
 from jaxalign.alignment.shape import permutation_distance as permutation_distance
 from jaxalign.alignment.shape import procrustes_distance as procrustes_distance
+from jaxalign.alignment.two_samples import mmd as mmd
 from jaxalign.comparison import BestPair as BestPair
 from jaxalign.comparison import Comparison as Comparison
 from jaxalign.comparison import compare as compare

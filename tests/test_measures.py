@@ -59,6 +59,9 @@ VARIANTS = {
     "rsa sqeuclidean cosine": measures.rsa(metric="sqeuclidean", comparison="cosine"),
     "rsa rho_a": measures.rsa(metric="sqeuclidean", comparison="rho_a"),
     "rsa tau_a": measures.rsa(comparison="tau_a"),
+    "constrained_covariance rbf": measures.constrained_covariance(kernel=RBF(2.0), kernel_y=Linear()),
+    "kernel_canonical_correlation rbf": measures.kernel_canonical_correlation(kernel=RBF(), ridge=0.01),
+    "kernel_mutual_information cosine": measures.kernel_mutual_information(kernel=Cosine()),
     "cycle_knn few": measures.cycle_knn(k=2),
     "lcs_knn length": measures.lcs_knn(k=5, normalize=False),
     "second_order_cosine distance": measures.second_order_cosine(entries="distance"),
@@ -132,6 +135,9 @@ def test_measures_equal_the_functions():
         ("gulp", {}),
         ("pls_svd", {}),
         ("procrustes_distance", {"scale": "raw"}),
+        ("constrained_covariance", {"kernel": RBF()}),
+        ("kernel_canonical_correlation", {"ridge": 0.1}),
+        ("kernel_mutual_information", {}),
         ("rsa", {"metric": "euclidean", "comparison": "kendall"}),
         ("angular_procrustes", {"alpha": 0.3}),
         ("permutation_distance", {}),
@@ -173,6 +179,7 @@ def test_measures_equal_the_functions():
         measures.gulp(ridge=0.1),
         measures.pls_svd(),
         measures.procrustes_distance(),
+        measures.constrained_covariance(),
         measures.rsa(),
         measures.permutation_distance(scale="raw"),
         measures.correlation_match(),
@@ -299,5 +306,5 @@ def test_distances_grow_as_an_input_is_disturbed():
     near, far = at(0.1), at(3.0)
     for name, measure in VARIANTS.items():
         # Covariances grow with their inputs, and 2 of 30 neighbors are a coarse scale.
-        if not name.startswith(("hsic", "distance_covariance", "cycle")):
+        if not name.startswith(("hsic", "distance_covariance", "constrained_covariance", "cycle")):
             assert (float(near[name]) > float(far[name])) == measure.larger_is_closer, name

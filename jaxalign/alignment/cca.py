@@ -250,7 +250,7 @@ def ridge_cca(
     Example:
       >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [3., 1.]])
       >>> round(float(ridge_cca(x, x, ridge=0.1)), 4)
-      0.8718
+      0.8696
 
     Reference:
       Vinod (1976), Canonical ridge and econometrics of joint production.

@@ -58,6 +58,7 @@ def distance_correlation(
       TypeError: at trace time, on non-floating input.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> x = jnp.array([[0.], [1.], [2.]])
       >>> round(float(distance_correlation(x, 3 * x + 1)), 4)
       1.0
@@ -103,6 +104,7 @@ def distance_covariance(
       TypeError: at trace time, on non-floating input.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> x = jnp.array([[0.], [1.], [2.]])
       >>> round(float(distance_covariance(x, x)), 4)
       0.7027

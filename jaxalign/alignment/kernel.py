@@ -276,7 +276,7 @@ def angular_cka(
     Example:
       >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.]])
       >>> round(float(angular_cka(x, x[:, :1])), 4)
-      0.6847
+      0.6591
 
     Reference:
       Williams et al. (2021), arXiv:2110.14739; Lange et al. (2023).

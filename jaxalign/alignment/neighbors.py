@@ -126,7 +126,7 @@ def cycle_knn(
     Example:
       >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [5., 1.]])
       >>> float(cycle_knn(x, 3 * x, k=1))
-      0.75
+      0.5
 
     Reference:
       Huh et al. (2024), arXiv:2405.07987, whose code has `x` and `y` in this order.

@@ -159,7 +159,7 @@ def angular_procrustes(
     Example:
       >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.]])
       >>> round(float(angular_procrustes(x, x[:, :1])), 4)
-      0.5236
+      0.6591
 
     Reference:
       Williams et al. (2021), arXiv:2110.14739.

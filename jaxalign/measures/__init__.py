@@ -5,6 +5,9 @@ Each factory takes the keywords of the function of the same name:
 """
 
 from jaxalign.measures.catalogue import MEASURES as MEASURES
+from jaxalign.measures.dependence import constrained_covariance as constrained_covariance
+from jaxalign.measures.dependence import kernel_canonical_correlation as kernel_canonical_correlation
+from jaxalign.measures.dependence import kernel_mutual_information as kernel_mutual_information
 from jaxalign.measures.dissimilarity import rsa as rsa
 from jaxalign.measures.distance import distance_correlation as distance_correlation
 from jaxalign.measures.distance import distance_covariance as distance_covariance

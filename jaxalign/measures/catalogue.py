@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from jaxalign.measures import dissimilarity, distance, kernel, linear, neighbors, shape
+from jaxalign.measures import dependence, dissimilarity, distance, kernel, linear, neighbors, shape
 from jaxalign.measures.measure import Measure
 
 #: Every measure under its name, with default settings.
@@ -17,6 +17,9 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             kernel.cka(),
             kernel.angular_cka(),
             kernel.hsic(),
+            dependence.constrained_covariance(),
+            dependence.kernel_canonical_correlation(),
+            dependence.kernel_mutual_information(),
             distance.distance_correlation(),
             distance.distance_covariance(),
             dissimilarity.rsa(),

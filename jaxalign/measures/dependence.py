@@ -1,0 +1,79 @@
+"""Measures of dependence through the cross-covariance operator."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from jaxalign.alignment.dependence import OperatorScore, feature_map
+from jaxalign.kernels.base import Kernel
+from jaxalign.kernels.dot_product import Linear
+from jaxalign.kernels.radial import RBF
+from jaxalign.measures.measure import Measure
+
+
+def _operator_measure(
+    name: str, score: OperatorScore, kernel: Kernel, kernel_y: Kernel | None, ridge: float | None = None, **facts: Any
+) -> Measure:
+    kernels = [kernel] if kernel_y is None else [kernel, kernel_y]
+    signatures = [feature_map(name, k, ridge) for k in kernels]
+    invariances = {"permutation", "orthogonal"}
+    if all(k.translation_centered for k in kernels):
+        invariances.add("translation")
+    if all(k.scale_free for k in kernels):
+        invariances.add("scaling")
+    if all(k.row_scale_free for k in kernels):
+        invariances.add("row_scaling")
+    return Measure(
+        signature=signatures[0],
+        score=score,
+        signature_y=None if kernel_y is None else signatures[1],
+        name=name,
+        symmetric=kernel_y is None,
+        invariances=frozenset(invariances),
+        **facts,
+    )
+
+
+def constrained_covariance(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None) -> Measure:  # noqa: B008
+    """`jaxalign.constrained_covariance` as a measure."""
+    return _operator_measure(
+        "constrained_covariance",
+        OperatorScore("largest"),
+        kernel,
+        kernel_y,
+        bounds=(0.0, math.inf),
+        chance="above 0, of order 1/sqrt(n)",
+        reference="Gretton et al. 2005, Kernel constrained covariance",
+    )
+
+
+def kernel_canonical_correlation(
+    *,
+    ridge: float = 1.0,
+    kernel: Kernel = Linear(),  # noqa: B008
+    kernel_y: Kernel | None = None,
+) -> Measure:
+    """`jaxalign.kernel_canonical_correlation` as a measure."""
+    return _operator_measure(
+        "kernel_canonical_correlation",
+        OperatorScore("largest", relative=True),
+        kernel,
+        kernel_y,
+        ridge,
+        chance="above 0, near 1 for a small ridge",
+        reference="Bach and Jordan 2002; Fukumizu et al. 2007",
+    )
+
+
+def kernel_mutual_information(*, kernel: Kernel = RBF(), kernel_y: Kernel | None = None) -> Measure:  # noqa: B008
+    """`jaxalign.kernel_mutual_information` as a measure."""
+    return _operator_measure(
+        "kernel_mutual_information",
+        OperatorScore("information"),
+        kernel,
+        kernel_y,
+        bounds=(0.0, math.inf),
+        chance="above 0, of order 1/n",
+        reference="Gretton et al. 2005, Kernel methods for measuring independence",
+    )
