@@ -8,7 +8,7 @@ import jax
 import pytest
 from jax import export
 
-from jaxalign import cka, hsic, kernel_alignment, measures, mutual_knn
+from jaxalign import canonical_correlations, cka, hsic, kernel_alignment, measures, mmd, mutual_knn, rdm
 from jaxalign.kernels import RBF, Cosine, Distance, Laplacian, Polynomial
 
 PLATFORMS = ["cpu", "cuda", "tpu"]
@@ -37,6 +37,25 @@ def test_functions_lower_for_every_platform(name):
         exported = export.export(call, platforms=PLATFORMS)(*arguments)
         assert exported.platforms == tuple(PLATFORMS)
         assert exported.out_avals[0].dtype == "float32"
+
+
+#: As measures and as functions; kernels of other kinds are above.
+CATALOGUE = [name for name in measures.MEASURES if name not in FUNCTIONS]
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_measure_lowers_for_every_platform(name):
+    x, y = (jax.ShapeDtypeStruct((300, d), "float32") for d in (16, 24))
+    mask = jax.ShapeDtypeStruct((300,), "bool")
+    call = jax.jit(lambda x, y, mask: measures.MEASURES[name].matrix([x, y], mask=mask))
+    exported = export.export(call, platforms=PLATFORMS)(x, y, mask)
+    assert exported.out_avals[0].shape == (2, 2)
+
+
+def test_functions_that_are_no_measures_lower_for_every_platform():
+    x, y = (jax.ShapeDtypeStruct((300, d), "float32") for d in (16, 24))
+    for call, arguments in ((canonical_correlations, (x, y)), (rdm, (x,)), (mmd, (x, x))):
+        assert export.export(jax.jit(call), platforms=PLATFORMS)(*arguments).platforms == tuple(PLATFORMS)
 
 
 @pytest.mark.parametrize("name", ["cka rbf", "mutual_knn"])

@@ -204,7 +204,7 @@ def gulp(
     ridge: float | Float[Array, ""] = 0.0,
     mask: Bool[Array, "n"] | None = None,
 ) -> Float[Array, ""]:
-    r"""GULP: the largest difference between ridge regressions on two representations, over all targets.
+    r"""GULP: how far ridge regressions on two representations differ, over all targets.
 
     $$d_\kappa^2 = \|S_x\|_F^2 + \|S_y\|_F^2 - 2 \langle S_x, S_y\rangle, \qquad
       S_x = \bar X (\bar X^\top \bar X + n \kappa I)^{-1} \bar X^\top$$

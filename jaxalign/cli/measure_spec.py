@@ -46,14 +46,14 @@ def parse_measure(text: str) -> Measure:
         given = _split(rest) if rest or text.endswith(":") else {}
         factory = measure_factory(name)
         allowed = measure_keys(name)
-        kernel = _kernel_class(given.get("kernel", "linear")) if "kernel" in allowed else None
+        kernel = _kernel_class(given["kernel"]) if "kernel" in given and "kernel" in allowed else default_kernel(name)
         fields = {} if kernel is None else kernel_keys(kernel)
         for key in given:
             if key not in allowed and key not in fields:
                 raise Problem(_unknown_key(name, key, [*allowed, *fields]))
         settings = {key: _value(key, given[key], allowed[key]) for key in given if key in allowed and key != "kernel"}
         with bad_input():
-            if kernel is not None:
+            if kernel is not None and ("kernel" in given or any(key in fields for key in given)):
                 settings["kernel"] = kernel(
                     **{key: _value(key, given[key], fields[key]) for key in given if key in fields}
                 )
@@ -66,6 +66,12 @@ def parse_measure(text: str) -> Measure:
 def measure_factory(name: str) -> Callable[..., Measure]:
     """The function of `jaxalign.measures` that makes the measure."""
     return getattr(measures, name)
+
+
+def default_kernel(name: str) -> type[Kernel] | None:
+    """The kernel that a measure has when none is named."""
+    parameter = inspect.signature(measure_factory(name)).parameters.get("kernel")
+    return None if parameter is None else type(parameter.default)
 
 
 def measure_keys(name: str) -> dict[str, str]:
@@ -108,6 +114,12 @@ def _unknown_key(measure: str, key: str, allowed: list[str]) -> str:
 def _value(key: str, text: str, annotation: str) -> Any:
     """The value of a setting in the type that its annotation asks for."""
     kinds = {part.strip() for part in annotation.split("|")}
+    if "None" in kinds and text.lower() == "none":
+        return None
+    if "bool" in kinds:
+        if text.lower() not in ("true", "false"):
+            raise Problem(f"{key} must be true or false, got {text!r}")
+        return text.lower() == "true"
     if "int" in kinds:
         try:
             return int(text)

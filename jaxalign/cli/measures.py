@@ -9,19 +9,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxalign import alignment
+from jaxalign.alignment.cca import REDUCTIONS
+from jaxalign.alignment.feature_matching import KINDS
 from jaxalign.alignment.kernel import ESTIMATORS, SCALINGS
+from jaxalign.alignment.rsa import COMPARISONS
+from jaxalign.alignment.second_order import ENTRIES
 from jaxalign.cli.measure_spec import KERNELS, kernel_keys, measure_factory, measure_keys, parse_measure
 from jaxalign.engines.neighbors import METRICS
 from jaxalign.kernels import Kernel
 from jaxalign.kernels.bandwidth import NAMED_RULES
 from jaxalign.measures import INVARIANCES, MEASURES
+from jaxalign.signatures.rdm import DISSIMILARITIES
+from jaxalign.signatures.shaped import SCALES as SHAPE_SCALES
 
-#: Settings that take one of a few words.
-CHOICES: dict[str, Sequence[str]] = {
+#: Settings that take one of a few words; those of one measure alone under its name.
+CHOICES: dict[str | tuple[str, str], Sequence[str]] = {
     "kernel": tuple(KERNELS),
     "estimator": ESTIMATORS,
     "scaling": SCALINGS,
     "metric": METRICS,
+    ("rsa", "metric"): DISSIMILARITIES,
+    "comparison": tuple(COMPARISONS),
+    "entries": ENTRIES,
+    "reduce": tuple(REDUCTIONS),
+    "scale": SHAPE_SCALES,
+    "kind": KINDS,
     "bandwidth": (*NAMED_RULES, "NUMBER"),
 }
 
@@ -43,11 +55,13 @@ def run_measures(*, as_json: bool) -> None:
         for head, text in (
             ("range", f"{low} to {high}; {direction} is more alike"),
             ("unchanged by", ", ".join(measure["unchanged_by"])),
+            ("also", _facts(measure)),
             ("unrelated", measure["unrelated"]),
             ("settings", _settings(measure["settings"])),
             ("reference", measure["reference"]),
         ):
-            print(f"  {head:<13} {text}")
+            if text:
+                print(f"  {head:<13} {text}")
         print()
     print("Kernels, as kernel= takes them; their settings are further keys\n")
     for kernel in kernels:
@@ -64,9 +78,23 @@ def run_measures(*, as_json: bool) -> None:
     )
 
 
+def _facts(measure: dict[str, Any]) -> str:
+    """What else there is to know, in words; nothing for most measures."""
+    return "; ".join(
+        words
+        for words, holds in (
+            ("a metric", measure["metric"]),
+            ("the first model and the second play different parts", not measure["symmetric"]),
+            ("needs more examples than features", measure["needs_more_examples_than_features"]),
+        )
+        if holds
+    )
+
+
 def variants(name: str) -> list[str]:
     """The measure with its defaults, and with the other estimator where it has one: the ranges differ."""
-    return [name, name + UNBIASED] if "estimator" in measure_keys(name) else [name]
+    parameter = inspect.signature(measure_factory(name)).parameters.get("estimator")
+    return [name] if parameter is None or parameter.default == "unbiased" else [name, name + UNBIASED]
 
 
 def describe_measure(text: str) -> dict[str, Any]:
@@ -81,9 +109,13 @@ def describe_measure(text: str) -> dict[str, Any]:
         "range": [bound if math.isfinite(bound) else None for bound in measure.bounds],
         "larger_is_closer": measure.larger_is_closer,
         "symmetric": measure.symmetric,
+        "metric": measure.metric,
+        "needs_more_examples_than_features": measure.needs_more_examples,
         "unchanged_by": [name for name in INVARIANCES if name in measure.invariances],
         "unrelated": measure.chance,
-        "settings": [_setting(key, given.get(key, parameters[key].default)) for key in measure_keys(measure.name)],
+        "settings": [
+            _setting(measure.name, key, given.get(key, parameters[key].default)) for key in measure_keys(measure.name)
+        ],
         "reference": measure.reference,
     }
 
@@ -91,15 +123,17 @@ def describe_measure(text: str) -> dict[str, Any]:
 def describe_kernel(name: str, kernel: type[Kernel]) -> dict[str, Any]:
     """A kernel's formula and settings."""
     defaults = inspect.signature(kernel).parameters
-    settings = [_setting(key, defaults[key].default) for key in kernel_keys(kernel)]
+    settings = [_setting(name, key, defaults[key].default) for key in kernel_keys(kernel)]
     return {"name": name, "formula": _summary(kernel), "settings": settings}
 
 
-def _setting(key: str, default: Any) -> dict[str, Any]:
+def _setting(owner: str, key: str, default: Any) -> dict[str, Any]:
     """A keyword, its default and the words it takes."""
     if isinstance(default, Kernel):
-        default = default.definition
-    return {"key": key, "default": default, "choices": list(CHOICES.get(key, ()))}
+        default = next(name for name, kernel in KERNELS.items() if type(default) is kernel)
+    # Of a kernel, `scale` is a number.
+    words = () if owner in KERNELS and key == "scale" else CHOICES.get((owner, key), CHOICES.get(key, ()))
+    return {"key": key, "default": default, "choices": list(words)}
 
 
 def _settings(settings: list[dict[str, Any]]) -> str:

@@ -22,6 +22,12 @@ SPECS = {
         kernel=Polynomial(degree=2, offset=0.0)
     ),
     "mutual_knn:k=3,metric=euclidean": measures.mutual_knn(k=3, metric="euclidean"),
+    "lcs_knn:normalize=false": measures.lcs_knn(normalize=False),
+    "svcca:rank=none,variance=0.9": measures.svcca(variance=0.9),
+    "svcca:rank=5": measures.svcca(rank=5),
+    "kernel_mutual_information:bandwidth=2": measures.kernel_mutual_information(kernel=RBF(2.0)),
+    "kernel_mutual_information:kernel=cosine": measures.kernel_mutual_information(kernel=Cosine()),
+    "rsa:metric=euclidean,comparison=kendall": measures.rsa(metric="euclidean", comparison="kendall"),
 }
 
 
@@ -41,9 +47,10 @@ def test_every_kernel_is_known_by_its_name(kernel):
 
 
 WRONG = {
-    "ckaa": "unknown measure 'ckaa'; did you mean 'cka'? Known: kernel_alignment, cka, hsic, mutual_knn",
+    "ckaa": "unknown measure 'ckaa'; did you mean 'cka'? Known: kernel_alignment, cka, angular_cka, hsic",
     "": "unknown measure ''. Known:",
     "12": "unknown measure '12'. Known:",
+    "lcs_knn:normalize=0": "normalize must be true or false, got '0'",
     "cka:": "settings are written KEY=VALUE",
     "cka:unbiased": "settings are written KEY=VALUE,KEY=VALUE, got 'unbiased'",
     "cka:estimator=": "settings are written KEY=VALUE",
