@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.timing import machine, pin
 
-TIMED = ("all_pairs", "neighbors", "pairs")
+TIMED = ("all_pairs", "neighbors", "pairs", "catalogue")
 MEASURED = ("accuracy", "memory", "compilation")
 
 

@@ -167,6 +167,65 @@ def faiss_neighbors(x: np.ndarray, k: int) -> np.ndarray:
     return ids[~own].reshape(len(x), k)
 
 
+def cdist_distance_correlation(x: Any, y: Any) -> float:
+    """Distances by torch.cdist, centered in place."""
+    one, other = (torch.cdist(v, v) for v in (x, y))
+    for matrix in (one, other):
+        mean = matrix.mean(0)
+        matrix -= mean[None, :]
+        matrix -= (mean - mean.mean())[:, None]
+    return float(((one * other).sum() / (one.norm() * other.norm())).sqrt())
+
+
+def hyppo_distance_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """hyppo's biased statistic."""
+    from hyppo.independence import Dcorr
+
+    return float(Dcorr(bias=True).statistic(x.astype(np.float64), y.astype(np.float64)))
+
+
+def published_cknna(x: Any, y: Any, k: int) -> float:
+    """CKNNA of row-normalized features through n × n masks, three times."""
+    x, y = torch.nn.functional.normalize(x), torch.nn.functional.normalize(y)
+    one, other = x @ x.T, y @ y.T
+    n = len(one)
+
+    def mask(kernel: Any) -> Any:
+        ids = kernel.clone().fill_diagonal_(-torch.inf).topk(k, dim=1).indices
+        return torch.zeros_like(kernel).scatter_(1, ids, 1)
+
+    def hsic(a: Any, b: Any) -> Any:
+        return (a * b.T).sum() + a.sum() * b.sum() / ((n - 1) * (n - 2)) - 2 * (a @ b).sum() / (n - 2)
+
+    def similarity(a: Any, b: Any) -> Any:
+        both = mask(a) * mask(b)
+        return hsic(both * a, both * b)
+
+    return float(similarity(one, other) / (similarity(one, one) * similarity(other, other)).sqrt())
+
+
+def pairwise_cca(xs: list[Any], reduce: str) -> np.ndarray:
+    """Both sides decomposed for every pair i <= j."""
+    found = np.zeros((len(xs), len(xs)))
+    for i, x in enumerate(xs):
+        for j in range(i, len(xs)):
+            bases = [torch.linalg.svd(v - v.mean(0), full_matrices=False)[0] for v in (x, xs[j])]
+            rho = torch.linalg.svdvals(bases[0].T @ bases[1])
+            found[i, j] = found[j, i] = float((rho if reduce == "mean" else rho * rho).mean())
+    return found
+
+
+def pairwise_procrustes(xs: list[Any]) -> np.ndarray:
+    """Centered once; singular values of every product i <= j."""
+    xs = [x - x.mean(0) for x in xs]
+    xs = [x / x.norm() for x in xs]
+    found = np.zeros((len(xs), len(xs)))
+    for i, x in enumerate(xs):
+        for j in range(i, len(xs)):
+            found[i, j] = found[j, i] = float(torch.linalg.svdvals(x.T @ xs[j]).sum().clamp(max=1).arccos())
+    return found
+
+
 def _gram(x: Any) -> Any:
     return x @ x.T
 

@@ -147,8 +147,8 @@ def second_order_cosine(
       mask: shape `(n,)`; `False` rows are padding and may hold any value.
 
     Returns:
-      A scalar in `[-1, 1]`, close to 1 for almost any inputs whose neighbors are near, so
-      compare it with unrelated inputs. Ties and undefined values are those of `mutual_knn`. The
+      A scalar in `[-1, 1]`, close to 1 for any inputs whose rows all point much the same way, so
+      compare it with unrelated inputs, or center first. Ties and undefined values are those of `mutual_knn`. The
       gradient goes through the cosines and not through the choice of neighbors.
 
     Raises:

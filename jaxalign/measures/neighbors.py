@@ -83,7 +83,7 @@ def jaccard_knn(*, k: int = 10, metric: str = "cosine") -> Measure:
 
 def rank_similarity_knn(*, k: int = 10, metric: str = "cosine") -> Measure:
     """`jaxalign.rank_similarity_knn` as a measure."""
-    chance = "the chance of a neighbor in common, times about log(k) / k"
+    chance = "below k / (n - 1)"
     return _neighbor_measure("rank_similarity_knn", "rank_similarity", k, metric, chance=chance, reference=STABILITY)
 
 
@@ -106,7 +106,7 @@ def second_order_cosine(*, k: int = 10, entries: str = "similarity") -> Measure:
         options=entries,
         bounds=(-1.0 if entries == "similarity" else 0.0, 1.0),
         invariances=frozenset({"scaling", "row_scaling", "permutation", "orthogonal"}),
-        chance="far above 0: shuffle rows to see it",
+        chance="about 0 for features of mean 0, near 1 for others",
         reference="Hamilton et al. 2016, arXiv:1606.02821",
     )
 
