@@ -23,7 +23,7 @@ def cases() -> Iterator[Case]:
         "distance correlation, n=3072, d=256",
         lambda: float(ja.distance_correlation(*pair)),
         {
-            "torch.cdist, centered": lambda: peers.cdist_distance_correlation(*torch_pair),
+            "torch.cdist, centered": lambda: peers.cdist_distance_correlation(torch_pair[0], torch_pair[1]),
             "hyppo Dcorr statistic": lambda: peers.hyppo_distance_correlation(x, y),
         },
         {"torch.cdist, centered": 3, "hyppo Dcorr statistic": 8},
@@ -34,9 +34,9 @@ def cases() -> Iterator[Case]:
     yield Case(
         "CKNNA, k=10, n=3072, d=256",
         lambda: float(ja.cknna(*pair)),
-        {"torch n x n masks, as published": lambda: peers.published_cknna(*torch_pair, 10)},
+        {"torch n x n masks, as published": lambda: peers.published_cknna(torch_pair[0], torch_pair[1], 10)},
         {"torch n x n masks, as published": 15},
-        lambda value: abs(value - peers.published_cknna(*(v.double() for v in torch_pair), 10)),
+        lambda value: abs(value - peers.published_cknna(torch_pair[0].double(), torch_pair[1].double(), 10)),
         repeats=3,
         target_number="11",
     )

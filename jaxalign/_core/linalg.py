@@ -33,11 +33,13 @@ def thin_svd(x: Float[Array, "n d"]) -> tuple[Float[Array, "n r"], Float[Array, 
 
 
 def numerical_rank_mask(s: Float[Array, "r"], shape: tuple[int, int], dtype: jnp.dtype) -> Bool[Array, "r"]:
-    """Which singular values differ from 0: those above `max(shape) · eps(dtype) · max(s)`.
+    """Which singular values differ from 0: those above `min(m, 8 √m) · eps(dtype) · max(s)` with `m = max(shape)`.
 
-    NaN counts as different, so that it reaches the result.
+    The usual `m · eps` is a bound; rounding adds up like a root, and with many rows the bound would
+    drop directions that are well resolved. NaN counts as different, so that it reaches the result.
     """
-    tolerance = max(shape) * float(jnp.finfo(dtype).eps) * jnp.max(s, initial=0)
+    largest = max(shape)
+    tolerance = min(largest, 8 * largest**0.5) * float(jnp.finfo(dtype).eps) * jnp.max(s, initial=0)
     return ~(s <= tolerance)
 
 

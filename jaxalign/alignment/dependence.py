@@ -23,7 +23,7 @@ from jaxalign.signatures.feature_maps import FeatureMapSignature
 def _information(singular: Float[Array, "r"]) -> Scalar:
     squares = singular * singular
     inside = ~(squares >= 1)
-    return jnp.where(jnp.all(inside), -0.5 * jnp.sum(jnp.log1p(-jnp.where(inside, squares, 0))), jnp.inf)
+    return jnp.where(jnp.all(inside), 0.5 * jnp.sum(-jnp.log1p(-jnp.where(inside, squares, 0))), jnp.inf)
 
 
 #: One number from the singular values of the operator.

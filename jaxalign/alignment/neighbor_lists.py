@@ -83,7 +83,7 @@ def edit_similarity(a: Int[Array, "k n"], b: Int[Array, "k n"]) -> Float[Array, 
         return lax.scan(column, (edge + 1, edge), (above_row, b))[1], None
 
     distances, _ = lax.scan(row, start, (jnp.arange(k, dtype=jnp.int32), a))
-    return 1 - distances[-1].astype(_dtype()) / k
+    return (k - distances[-1]).astype(_dtype()) / k
 
 
 def rank_similarity(a: Int[Array, "k n"], b: Int[Array, "k n"]) -> Float[Array, "n"]:

@@ -70,8 +70,10 @@ class ProjectionWeightedScore:
         """The score of one pair."""
         product = cross_matmul(x.whitened.rows, y.whitened.rows)
         directions, correlations, _ = jnp.linalg.svd(product, full_matrices=False)
-        # Directions beyond the rank of `x` are 0 in its basis and weigh nothing.
         weights = jnp.sum(jnp.abs(contract(directions, x.features, (0, 0))), axis=1)
+        # There are as many variates as the smaller rank; further directions are any that are left.
+        shared = jnp.minimum(x.whitened.rank, y.whitened.rank)
+        weights = jnp.where(jnp.arange(weights.shape[0]).astype(shared.dtype) < shared, weights, 0)
         mean = safe_divide(jnp.sum(weights * correlations), jnp.sum(weights), otherwise=jnp.nan)
         return jnp.where(x.whitened.constant | y.whitened.constant, jnp.nan, mean)
 

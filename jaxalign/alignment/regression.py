@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from jaxalign._core.checks import check_pair
+from jaxalign._core.checks import check_pair, check_ridge
 from jaxalign._core.jit import jit
 from jaxalign._core.linalg import nuclear_norm
 from jaxalign._core.numerics import (
@@ -134,8 +134,13 @@ class PLSScore:
         return score_pairs(self, a, b, symmetric=True)
 
 
-def uses_ridge(ridge: float | Array) -> bool:
-    """Whether a ridge has to be reckoned with: not when it is the Python number 0."""
+def uses_ridge(function: str, ridge: float | Array) -> bool:
+    """Whether a ridge has to be reckoned with: not when it is the Python number 0.
+
+    Raises:
+      TypeError, ValueError: when it is no number, several, or negative.
+    """
+    check_ridge(function, ridge)
     return not (isinstance(ridge, (int, float)) and ridge == 0)
 
 
@@ -178,7 +183,7 @@ def linear_predictivity(
     Reference:
       The coefficient of determination; Kornblith et al. (2019), arXiv:1905.00414, compare it with CKA.
     """
-    return _linear_predictivity(x, y, ridge=ridge, shrunk=uses_ridge(ridge), mask=mask)
+    return _linear_predictivity(x, y, ridge=ridge, shrunk=uses_ridge("linear_predictivity", ridge), mask=mask)
 
 
 @jit(static=("shrunk",))
@@ -236,7 +241,7 @@ def gulp(
     Reference:
       Boix-Adsera et al. (2022), arXiv:2210.06545. Its square is what some libraries return.
     """
-    return _gulp(x, y, ridge=ridge, shrunk=uses_ridge(ridge), mask=mask)
+    return _gulp(x, y, ridge=ridge, shrunk=uses_ridge("gulp", ridge), mask=mask)
 
 
 @jit(static=("shrunk",))

@@ -180,9 +180,9 @@ def rsa(
 
     Returns:
       A scalar in `[-1, 1]`. NaN when all dissimilarities of an input are equal, or one is not defined (a
-      constant row, by correlation; a zero row, by cosine). Where only the order counts, dissimilarities
-      that agree to 16 bits (45 in float64) are equal: rounding breaks no ties. Ranks take a
-      sort of `n² / 2` numbers an input. Kendall's tau takes a
+      constant row, by correlation; a zero row, by cosine). Where only the order counts, the last 6 bits of
+      dissimilarities are dropped first, so that rounding breaks few ties; of those that differ by less
+      than 1e-5 in float32, some become ties. Ranks take a sort of `n² / 2` numbers an input. Kendall's tau takes a
       time of order `n⁴`: for a few hundred examples. The gradient is 0 by ranks.
 
     Raises:

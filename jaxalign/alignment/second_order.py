@@ -98,24 +98,26 @@ class SecondOrderScore:
         again = jnp.any(ids[:, k:, None] == ids[:, None, :k], axis=2)
         counted = jnp.concatenate([jnp.ones((n, k), bool), ~again], axis=1)
         dtype = x.rows.dtype
-        offset = 1 if self.entries == "distance" else 0
 
         def relations(rows: Float[Array, "n d"], own: Array, others: Array) -> Array:
-            found = jnp.einsum("d,md->m", own, take_rows(rows, others), precision="highest")
-            return offset - found if offset else found
+            there = take_rows(rows, others)
+            if self.entries == "distance":  # 1 - cosine, without its rounding near 0
+                return 0.5 * jnp.sum((there - own[None, :]) ** 2, axis=1)
+            return jnp.einsum("d,md->m", own, there, precision="highest")
 
-        def of(example: tuple[Array, Array, Array, Array]) -> Scalar:
+        def of(example: tuple[Array, Array, Array, Array]) -> tuple[Scalar, Bool[Array, ""]]:
             own_x, own_y, others, there = example
             a = jnp.where(there, relations(x.rows, own_x, others), 0)
             b = jnp.where(there, relations(y.rows, own_y, others), 0)
             lengths = safe_sqrt(jnp.sum(a * a)) * safe_sqrt(jnp.sum(b * b))
-            return safe_divide(jnp.sum(a * b), lengths)
+            return safe_divide(jnp.sum(a * b), lengths), ~(lengths <= 0)
 
-        cosines = lax.map(of, (x.rows, y.rows, ids, counted), batch_size=BLOCK_ROWS)
+        cosines, comparable = lax.map(of, (x.rows, y.rows, ids, counted), batch_size=BLOCK_ROWS)
         mask = x.neighbors.mask
         weights = jnp.ones(n, dtype) if mask is None else mask.astype(dtype)
         count = jnp.sum(weights)
-        mean = jnp.sum(cosines * weights) / jnp.maximum(count, 1)
+        weights = jnp.where(comparable, weights, 0)
+        mean = safe_divide(jnp.sum(cosines * weights), jnp.sum(weights), otherwise=jnp.nan)
         return jnp.where(x.neighbors.defined & y.neighbors.defined & (count > k), mean, jnp.nan)
 
     def matrix(self, a: Sequence[Neighborhoods], b: Sequence[Neighborhoods] | None = None) -> Float[Array, "La Lb"]:
@@ -148,7 +150,9 @@ def second_order_cosine(
 
     Returns:
       A scalar in `[-1, 1]`, close to 1 for any inputs whose rows all point much the same way, so
-      compare it with unrelated inputs, or center first. Ties and undefined values are those of `mutual_knn`. The
+      compare it with unrelated inputs, or center first. Examples that are related to none of their
+      neighbors (a row of zeros; by distance, copies only) are left out. Ties and undefined values are
+      those of `mutual_knn`. The
       gradient goes through the cosines and not through the choice of neighbors.
 
     Raises:

@@ -70,7 +70,8 @@ def mmd(
     counted = None if mask is None else jnp.concatenate([mask, mask])
     rows = fill_rows(both, counted)
     rows = rows * kernel.row_factors(rows)[:, None]
-    if kernel.translation_invariant:
+    # Means of the kernel's inner products, too, do not depend on the origin.
+    if kernel.translation_invariant or kernel.dot_product:
         rows = fill_rows(center_columns(rows, counted), counted)
     kernel = kernel.fit(rows, counted)
     first = jnp.arange(rows.shape[0]) < x.shape[0]

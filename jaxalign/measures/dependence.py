@@ -43,7 +43,7 @@ def constrained_covariance(*, kernel: Kernel = Linear(), kernel_y: Kernel | None
         kernel,
         kernel_y,
         bounds=(0.0, math.inf),
-        chance="above 0, of order 1/sqrt(n)",
+        chance="above 0, of order 1/sqrt(n) in the units of the kernel",
         reference="Gretton et al. 2005, Kernel constrained covariance",
     )
 
@@ -61,7 +61,7 @@ def kernel_canonical_correlation(
         kernel,
         kernel_y,
         ridge,
-        chance="above 0, near 1 for a small ridge",
+        chance="above 0; near 1 for a small ridge and many features",
         reference="Bach and Jordan 2002; Fukumizu et al. 2007",
     )
 

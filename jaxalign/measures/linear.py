@@ -55,7 +55,8 @@ def svcca(*, variance: float = 0.99, rank: int | None = None) -> Measure:
         "svcca",
         svcca_signature(variance, rank),
         CorrelationScore("mean"),
-        invariances=RIGID | {"scaling"},
+        invariances=RIGID | {"scaling"} if variance < 1 or rank is not None else LINEAR,
+        needs_more_examples=variance >= 1 and rank is None,
         chance="of order sqrt(components / n)",
         reference="Raghu et al. 2017, arXiv:1706.05806",
     )
@@ -103,7 +104,7 @@ def eigenspace_overlap() -> Measure:
 
 def linear_predictivity(*, ridge: float = 0.0) -> Measure:
     """`jaxalign.linear_predictivity` as a measure."""
-    shrunk = uses_ridge(ridge)
+    shrunk = uses_ridge("linear_predictivity", ridge)
     return _linear_measure(
         "linear_predictivity",
         RegressorSignature(ridge, shrunk),
@@ -118,7 +119,7 @@ def linear_predictivity(*, ridge: float = 0.0) -> Measure:
 
 def gulp(*, ridge: float = 0.0) -> Measure:
     """`jaxalign.gulp` as a measure."""
-    shrunk = uses_ridge(ridge)
+    shrunk = uses_ridge("gulp", ridge)
     return _linear_measure(
         "gulp",
         WhitenedSignature(ridge=ridge, shrunk=shrunk),

@@ -71,7 +71,7 @@ def lcs_knn(*, k: int = 10, metric: str = "cosine", normalize: bool = True) -> M
 
 def edit_distance_knn(*, k: int = 10, metric: str = "cosine") -> Measure:
     """`jaxalign.edit_distance_knn` as a measure."""
-    chance = "about 1 / (n - 1)"
+    chance = "above 1 / (n - 1)"
     return _neighbor_measure("edit_distance_knn", "edit_similarity", k, metric, chance=chance, reference=PLATONIC)
 
 

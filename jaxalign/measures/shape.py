@@ -63,7 +63,7 @@ def permutation_distance(*, scale: str = "unit") -> Measure:
         larger_is_closer=False,
         metric=True,
         invariances=frozenset({"translation", "permutation"} | ({"scaling"} if unit else set())),
-        chance="somewhat below sqrt(2)" if unit else "grows with the size of the inputs",
+        chance="below sqrt(2), falling with features / examples" if unit else "grows with the size of the inputs",
         reference=SHAPE_METRICS,
     )
 

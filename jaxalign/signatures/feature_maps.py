@@ -53,8 +53,10 @@ class FeatureMapSignature:
             rows = mask_rows(widen(x), mask)
             features = center_columns(rows * self.kernel.row_factors(rows)[:, None], mask) / jnp.sqrt(count)
         else:
+            # Without the constants and the row levels that centering takes off, which would cost digits.
             # Rows and columns that do not count are 0 in it, and in the means.
-            columns = center_columns(GramSignature(self.kernel)(x, mask).matrix() / count, mask)
+            gram = GramSignature(self.kernel)(x, mask)
+            columns = center_columns(gram.tile(gram) * (gram.units / count), mask)
             features = psd_sqrt(center_columns(columns.T, mask))
         return polar_factor(features, ridge=self.ridge) if self.shrunk else features
 

@@ -30,7 +30,7 @@ DISSIMILARITIES = ("correlation", "cosine", "euclidean", "sqeuclidean")
 #: or their ranks.
 SCALES = ("value", "order", "rank")
 #: Bits at the end of a number that rounding has made.
-ROUNDING_BITS = 8
+ROUNDING_BITS = 6
 
 
 @pytree_dataclass

@@ -13,6 +13,7 @@ from jaxalign._core.numerics import binary_scale, center_columns, safe_divide, s
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.signatures.batching import map_layers
+from jaxalign.signatures.whitened import warn_if_spanning
 
 #: What is done about size.
 SCALES = ("unit", "raw")
@@ -60,6 +61,8 @@ class ShapeSignature:
 
     def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Shape:
         """The signature of one representation, `(n, d)`."""
+        if self.alpha == 0:
+            warn_if_spanning(x)
         rows = center_columns(x, mask)
         if self.alpha == 0:
             rows = polar_factor(rows * binary_scale(rows, axis=0))

@@ -10,6 +10,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import lax
 
+from jaxalign._core.checks import check_ridge
 from jaxalign._core.linalg import leading_polar_factor, polar_factor
 from jaxalign._core.numerics import binary_scale, center_columns, mask_rows, row_count, widen
 from jaxalign._core.pytree import pytree_dataclass
@@ -19,6 +20,23 @@ from jaxalign.signatures.batching import map_layers
 
 class UninformativeWarning(UserWarning):
     """A score will be the same for almost any inputs of these shapes."""
+
+
+def warn_if_spanning(x: Float[Array, "n d"], constraints: int = 1) -> None:
+    """Warn, at trace time, when the columns of inputs of this shape span all that rows can be.
+
+    Args:
+      x: shape `(n, d)`.
+      constraints: what rows have in common: 1 when they are centered.
+    """
+    n, d = x.shape
+    if n - constraints <= d:
+        warnings.warn(
+            f"{n} examples of {d} features: they span everything, and the score says nothing; "
+            "take more examples, a ridge (ridge_cca), or leading directions only (svcca)",
+            UninformativeWarning,
+            stacklevel=3,
+        )
 
 
 @pytree_dataclass
@@ -59,6 +77,9 @@ class WhitenedSignature:
     #: As large as the representation.
     compact: ClassVar[bool] = False
 
+    def __post_init__(self):
+        check_ridge("WhitenedSignature", self.ridge)
+
     @property
     def ignores_zero_features(self) -> bool:
         """True: they span nothing."""
@@ -90,14 +111,8 @@ class WhitenedSignature:
         return map_layers(lambda x: self._whiten(x, mask), layers)
 
     def _warn(self, x: Float[Array, "n d"]) -> None:
-        n, d = x.shape
-        if n - int(self.centered) <= d and self.variance >= 1 and self.rank is None and not self.shrunk:
-            warnings.warn(
-                f"{n} examples of {d} features: they span everything, and the score says nothing; "
-                "take more examples, a ridge (ridge_cca), or leading directions only (svcca)",
-                UninformativeWarning,
-                stacklevel=2,
-            )
+        if self.variance >= 1 and self.rank is None and not self.shrunk:
+            warn_if_spanning(x, int(self.centered))
 
     def _whiten(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Whitened:
         rows = center_columns(x, mask) if self.centered else mask_rows(widen(x), mask)

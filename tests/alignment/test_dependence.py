@@ -149,3 +149,18 @@ def test_mmd_of_two_samples():
 def test_mistakes_are_named(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+def test_mmd_of_means_far_from_the_origin():
+    g = np.random.default_rng(0)
+    x, y = (g.standard_normal((n, 8)).astype(np.float32) + np.float32(100 + shift) for n, shift in ((90, 0), (70, 0.1)))
+    exact = np.linalg.norm(x.mean(0, dtype=np.float64) - y.mean(0, dtype=np.float64))
+    assert float(ja.mmd(x, y, kernel=Linear())) == pytest.approx(exact, rel=1e-4)
+
+
+def test_a_wide_kernel_keeps_its_digits():
+    x, y = (v[:30].astype(np.float32) for v in CASES["A"])
+    found = [float(ja.constrained_covariance(x, y, kernel=RBF(3000.0)))]
+    with jax.enable_x64(True):
+        found.append(float(ja.constrained_covariance(*(v.astype(np.float64) for v in (x, y)), kernel=RBF(3000.0))))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)

@@ -228,3 +228,31 @@ def test_too_few_examples_are_warned_of_and_documented():
 def test_mistakes_are_named(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+def test_pwcca_does_not_depend_on_features_that_say_nothing_new():
+    """Directions beyond the rank of the second input are arbitrary, and must not weigh."""
+    x, y = X[:, :6].astype(np.float32), Y[:, :2].astype(np.float32)
+    for more in (np.zeros((64, 4), np.float32), y):
+        padded = np.concatenate([y, more], axis=1)
+        assert float(ja.pwcca(x, padded)) == pytest.approx(oracle.pwcca(x, y), rel=1e-5)
+
+
+def test_a_direction_of_small_variance_is_not_dropped_for_having_many_examples():
+    g = np.random.default_rng(0)
+    z = g.standard_normal((3000, 6))
+    x = (z * np.logspace(0, -3.7, 6)) @ np.linalg.qr(g.standard_normal((6, 6)))[0]
+    x, last = x.astype(np.float32), z[:, 5:].astype(np.float32)
+    assert float(ja.cca(x, last)) == pytest.approx(oracle.correlations(x, last)[0], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("ridge", "error", "says"),
+    [(None, TypeError, "must be a number"), (np.ones(2), ValueError, "one number"), (-1, ValueError, "at least 0")],
+)
+def test_wrong_ridges_are_named(ridge, error, says):
+    for call in (ja.gulp, ja.linear_predictivity):
+        with pytest.raises(error, match=f"{call.__name__}: ridge must be.*{says.split()[-1]}"):
+            call(X, Y, ridge=ridge)
+    with pytest.raises(error, match="ridge must be"):
+        ja.measures.ridge_cca(ridge=ridge)

@@ -151,3 +151,19 @@ def test_every_pair_is_scored_once_and_lands_in_its_place(symmetric):
     for a, b in ((sides[0], None), sides, (sides[0][:1], None)):
         expected = [[float(score(x, y)) for y in (a if b is None else b)] for x in a]
         np.testing.assert_allclose(score_pairs(score, a, b, symmetric=symmetric), expected, rtol=1e-6)
+
+
+def test_examples_that_are_related_to_none_of_their_neighbors_are_left_out():
+    g = np.random.default_rng(0)
+    x = g.standard_normal((20, 4)).astype(np.float32)
+    x[0] = 0
+    assert float(ja.second_order_cosine(x, x, k=5)) == pytest.approx(1, abs=1e-6)
+    copies = np.tile(x[1:4], (4, 1))
+    assert np.isnan(ja.second_order_cosine(copies, copies, k=2, entries="distance"))
+
+
+def test_lists_without_a_common_member_score_0_exactly():
+    a, b = jnp.zeros((3, 1), jnp.int32) + jnp.arange(3)[:, None], jnp.arange(3, 6)[:, None]
+    for name, agreement in neighbor_lists.AGREEMENTS.items():
+        if name != "cycle":
+            assert float(agreement(a, b)[0]) == 0, name
