@@ -18,6 +18,9 @@ from jaxalign.alignment.dependence import kernel_mutual_information as kernel_mu
 from jaxalign.alignment.distance import distance_correlation as distance_correlation
 from jaxalign.alignment.distance import distance_covariance as distance_covariance
 from jaxalign.alignment.feature_matching import correlation_match as correlation_match
+from jaxalign.alignment.geometry import effective_rank as effective_rank
+from jaxalign.alignment.geometry import participation_ratio as participation_ratio
+from jaxalign.alignment.geometry import uniformity as uniformity
 from jaxalign.alignment.kernel import angular_cka as angular_cka
 from jaxalign.alignment.kernel import cka as cka
 from jaxalign.alignment.kernel import hsic as hsic

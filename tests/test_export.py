@@ -8,7 +8,19 @@ import jax
 import pytest
 from jax import export
 
-from jaxalign import canonical_correlations, cka, hsic, kernel_alignment, measures, mmd, mutual_knn, rdm
+from jaxalign import (
+    canonical_correlations,
+    cka,
+    effective_rank,
+    hsic,
+    kernel_alignment,
+    measures,
+    mmd,
+    mutual_knn,
+    participation_ratio,
+    rdm,
+    uniformity,
+)
 from jaxalign.kernels import RBF, Cosine, Distance, Laplacian, Polynomial
 
 PLATFORMS = ["cpu", "cuda", "tpu"]
@@ -52,9 +64,12 @@ def test_every_measure_lowers_for_every_platform(name):
     assert exported.out_avals[0].shape == (2, 2)
 
 
+ONE = [(f, (jax.ShapeDtypeStruct((300, 16), "float32"),)) for f in (participation_ratio, effective_rank, uniformity)]
+
+
 def test_functions_that_are_no_measures_lower_for_every_platform():
     x, y = (jax.ShapeDtypeStruct((300, d), "float32") for d in (16, 24))
-    for call, arguments in ((canonical_correlations, (x, y)), (rdm, (x,)), (mmd, (x, x))):
+    for call, arguments in ((canonical_correlations, (x, y)), (rdm, (x,)), (mmd, (x, x)), *ONE):
         assert export.export(jax.jit(call), platforms=PLATFORMS)(*arguments).platforms == tuple(PLATFORMS)
 
 
