@@ -57,7 +57,7 @@ def model_heatmap(result: Scores, key: str) -> Figure:
     axes.set_ylabel("rows: models" if result.same else "rows: models of reps_a")
     axes.set_xlabel("columns: models" if result.same else "columns: models of reps_b")
     best = "highest" if result.larger_is_closer[key] else "lowest"
-    empty = "; a model with itself is left blank" if result.same and len(models_a) > 1 else ""
+    empty = "; a model with itself is grey" if result.same and len(models_a) > 1 else ""
     title = f"{result.definitions[key]}: {best} score over the layers of two models{empty}"
     _set_title(figure, axes, title, describe_scale(result, key))
     return figure

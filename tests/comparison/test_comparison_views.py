@@ -154,7 +154,7 @@ def test_models_in_the_picture_are_their_best_pairs(make_result):
     assert ticks(axes.yaxis) == ticks(axes.xaxis) == ["m", "n"]
     array = axes.images[0].get_array().filled(NAN)
     np.testing.assert_allclose(array, [[NAN, 0.7], [0.7, NAN]], rtol=1e-6)
-    assert "highest score over the layers of two models; a model with itself is left blank" in title(figure)
+    assert "highest score over the layers of two models; a model with itself is grey" in title(figure)
     figure = drawn(make_result(VALUES, A, B, closer=False).plot(by="model"))
     assert "lowest score" in title(figure)
     assert "lower is more alike" in figure.axes[1].get_ylabel()
