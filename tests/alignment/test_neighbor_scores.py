@@ -77,7 +77,7 @@ def lists(n, k, seed):
 
 @pytest.mark.parametrize("k", [1, 2, 7])
 def test_agreements_of_any_lists(k):
-    a, b = lists(200, k, 0), lists(200, k, 1)
+    a, b = lists(60, k, 0), lists(60, k, 1)
     expected = {
         "overlap": lambda a, b: len(set(a) & set(b)) / k,
         "jaccard": oracle.jaccard,
