@@ -116,6 +116,7 @@ def test_claimed_bounds_and_symmetry_hold():
     assert float(measures.kernel_alignment(kernel=Distance(), kernel_y=RBF(2.0))(X, Y)) < 0
 
 
+@pytest.mark.slow
 def test_measures_equal_the_functions():
     cases = [
         ("cka", {"kernel": RBF(), "estimator": "unbiased"}),
@@ -165,21 +166,21 @@ def test_measures_equal_the_functions():
         measures.cka(kernel=RBF(), estimator="unbiased"),
         measures.cka(kernel=RBF(2.0), kernel_y=Linear()),
         measures.mutual_knn(k=4),
-        measures.cycle_knn(k=2),
-        measures.second_order_cosine(k=4),
-        measures.cknna(k=4),
+        pytest.param(measures.cycle_knn(k=2), marks=pytest.mark.slow),
+        pytest.param(measures.second_order_cosine(k=4), marks=pytest.mark.slow),
+        pytest.param(measures.cknna(k=4), marks=pytest.mark.slow),
         measures.cca(),
-        measures.svcca(variance=0.8),
-        measures.pwcca(),
+        pytest.param(measures.svcca(variance=0.8), marks=pytest.mark.slow),
+        pytest.param(measures.pwcca(), marks=pytest.mark.slow),
         measures.linear_predictivity(),
-        measures.gulp(ridge=0.1),
-        measures.pls_svd(),
-        measures.procrustes_distance(),
-        measures.constrained_covariance(),
-        measures.rsa(),
-        measures.permutation_distance(scale="raw"),
-        measures.correlation_match(),
-        measures.distance_correlation(),
+        pytest.param(measures.gulp(ridge=0.1), marks=pytest.mark.slow),
+        pytest.param(measures.pls_svd(), marks=pytest.mark.slow),
+        pytest.param(measures.procrustes_distance(), marks=pytest.mark.slow),
+        pytest.param(measures.constrained_covariance(), marks=pytest.mark.slow),
+        pytest.param(measures.rsa(), marks=pytest.mark.slow),
+        pytest.param(measures.permutation_distance(scale="raw"), marks=pytest.mark.slow),
+        pytest.param(measures.correlation_match(), marks=pytest.mark.slow),
+        pytest.param(measures.distance_correlation(), marks=pytest.mark.slow),
     ],
     ids=lambda m: m.definition,
 )

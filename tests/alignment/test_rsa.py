@@ -40,7 +40,7 @@ def everything(x, y, mask=None):
     return {(m, c): rsa(x, y, metric=m, comparison=c, mask=mask) for m in DISSIMILARITIES for c in COMPARED}
 
 
-@pytest.mark.parametrize("n", [15, 16])
+@pytest.mark.parametrize("n", [pytest.param(15, marks=pytest.mark.slow), 16])
 def test_values_equal_the_definitions(x64, n):
     """For an odd number of examples, and an even one, where half a row of pairs is there twice."""
     x, y = (v[:n] for v in CASES["A"])

@@ -39,7 +39,7 @@ def everything(x, y, mask=None):
     return {name: function(x, y, mask=mask) for name, (function, _) in SCORES.items()}
 
 
-@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("swap", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_values_equal_the_definitions(x64, swap):
     x, y = (Y, X) if swap else (X, Y)
     found = everything(jnp.asarray(x, float), jnp.asarray(y, float))

@@ -28,6 +28,7 @@ def everything(x, y):
     return {name: measure(x, y) for name, measure in MEASURES.items()}
 
 
+@pytest.mark.slow
 def test_all_measures_at_once():
     found = compare(MODELS, measures=list(MEASURES.values()), progress=False)
     small, large = MODELS.values()
