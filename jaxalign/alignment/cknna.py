@@ -8,84 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
 
 from jaxalign._core.checks import check_choice, check_integer, check_neighbors, check_pair
 from jaxalign._core.jit import jit
-from jaxalign._core.numerics import accum_dtype, mask_rows, normalize_rows, safe_divide, safe_sqrt, take_rows, widen
+from jaxalign._core.numerics import accum_dtype, safe_divide, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.alignment.kernel import ESTIMATORS
 from jaxalign.alignment.pairs import score_pairs
-from jaxalign.signatures.batching import map_layers
-from jaxalign.signatures.neighbors import Neighbors, NeighborSignature
-
-#: Examples whose neighbors' rows are gathered at a time.
-BLOCK_ROWS = 256
-
-
-@pytree_dataclass
-class NeighborKernel:
-    """A kernel matrix along the nearest neighbors of each example.
-
-    Attributes:
-      neighbors: the lists, `(n, k)`.
-      entries: the cosine similarities to them, `(k, n)`, 0 for examples that do not count.
-    """
-
-    neighbors: Neighbors
-    entries: Float[Array, "k n"]
-
-
-@pytree_dataclass
-class NeighborKernelSignature:
-    """Makes the `NeighborKernel` of a representation, by cosine similarity.
-
-    Args:
-      k: number of neighbors, self excluded.
-    """
-
-    k: int = field(metadata={"static": True})
-
-    #: Two numbers for each neighbor: made once, and worth keeping.
-    compact: ClassVar[bool] = True
-
-    def __post_init__(self):
-        check_integer("NeighborKernelSignature", "k", self.k, minimum=1)
-
-    @property
-    def ignores_zero_features(self) -> bool:
-        """True: they change no angle."""
-        return True
-
-    @property
-    def definition(self) -> str:
-        """The number of neighbors."""
-        return f"k={self.k}"
-
-    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> NeighborKernel:
-        """The signature of one representation, `(n, d)`."""
-        return self.many([x], mask)[0]
-
-    def many(
-        self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None
-    ) -> list[NeighborKernel]:
-        """The signatures of several representations of the same examples."""
-
-        def find(x: Float[Array, "n d"]) -> NeighborKernel:
-            neighbors = NeighborSignature(self.k)(x, mask)
-            rows = normalize_rows(mask_rows(widen(x), mask))
-
-            def along(example: tuple[Array, Array]) -> Float[Array, "k"]:
-                own, ids = example
-                return jnp.einsum("d,kd->k", own, take_rows(rows, ids), precision="highest")
-
-            return NeighborKernel(neighbors, lax.map(along, (rows, neighbors.ids), batch_size=BLOCK_ROWS).T)
-
-        return map_layers(find, layers)
+from jaxalign.signatures.neighborhoods import NeighborKernel, NeighborKernelSignature
 
 
 class _Masked(NamedTuple):

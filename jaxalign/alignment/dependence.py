@@ -8,13 +8,13 @@ from types import MappingProxyType
 
 import jax.numpy as jnp
 
-from jaxalign._core.checks import check_pair, check_pytree
+from jaxalign._core.checks import check_pair
 from jaxalign._core.jit import jit
 from jaxalign._core.numerics import accum_dtype, cross_matmul
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.pairs import score_pairs
-from jaxalign.kernels.base import Kernel
+from jaxalign.kernels.base import Kernel, check_kernel
 from jaxalign.kernels.dot_product import Linear
 from jaxalign.kernels.radial import RBF
 from jaxalign.signatures.feature_maps import FeatureMapSignature
@@ -61,9 +61,7 @@ def feature_map(function: str, kernel: Kernel, ridge: float | Array | None = Non
     Raises:
       TypeError: when `kernel` is not a kernel.
     """
-    if not isinstance(kernel, Kernel):
-        raise TypeError(f"{function}: kernel must be a Kernel such as jaxalign.RBF(), got {kernel!r}")
-    check_pytree(function, "kernel", kernel, "registered pytree")
+    check_kernel(function, kernel)
     return FeatureMapSignature(kernel) if ridge is None else FeatureMapSignature(kernel, ridge, shrunk=True)
 
 

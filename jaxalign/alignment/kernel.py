@@ -8,14 +8,14 @@ from types import MappingProxyType
 
 import jax.numpy as jnp
 
-from jaxalign._core.checks import check_choice, check_pair, check_pytree
+from jaxalign._core.checks import check_choice, check_pair
 from jaxalign._core.jit import jit
 from jaxalign._core.numerics import accum_dtype, safe_arccos, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.engines.planner import gram_products
 from jaxalign.engines.products import Products
-from jaxalign.kernels.base import Kernel
+from jaxalign.kernels.base import Kernel, check_kernel
 from jaxalign.kernels.dot_product import Linear
 from jaxalign.kernels.gram import Gram
 from jaxalign.signatures.gram import GramSignature
@@ -92,9 +92,7 @@ def gram_signature(function: str, score: KernelScore, kernel: Kernel) -> GramSig
     Raises:
       TypeError: when `kernel` is not a kernel.
     """
-    if not isinstance(kernel, Kernel):
-        raise TypeError(f"{function}: kernel must be a Kernel such as jaxalign.RBF(), got {kernel!r}")
-    check_pytree(function, "kernel", kernel, "registered pytree")
+    check_kernel(function, kernel)
     return GramSignature(kernel, centering=score.centering)
 
 

@@ -3,63 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import jax.numpy as jnp
 
 from jaxalign._core.checks import check_pair
 from jaxalign._core.jit import jit
-from jaxalign._core.numerics import accum_dtype, binary_scale, center_columns, contract, cross_matmul, safe_divide
+from jaxalign._core.numerics import accum_dtype, contract, cross_matmul, safe_divide
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.pairs import score_pairs
-from jaxalign.signatures.whitened import Whitened, WhitenedSignature
-
-
-@pytree_dataclass
-class Projected:
-    """A whitened representation, and what its features are in that basis.
-
-    Attributes:
-      whitened: the basis `Q`.
-      features: `Qᵀ X` with centered `X`, `(d, d)`, in units of its own.
-    """
-
-    whitened: Whitened
-    features: Float[Array, "d d"]
-
-
-@pytree_dataclass
-class ProjectedSignature:
-    """Makes the `Projected` of a representation."""
-
-    #: Larger than the representation.
-    compact: ClassVar[bool] = False
-
-    @property
-    def ignores_zero_features(self) -> bool:
-        """True: they span nothing and weigh nothing."""
-        return True
-
-    @property
-    def definition(self) -> str:
-        """What the basis is."""
-        return WhitenedSignature().definition
-
-    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Projected:
-        """The signature of one representation, `(n, d)`."""
-        return self.many([x], mask)[0]
-
-    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Projected]:
-        """The signatures of several representations of the same examples."""
-        bases = WhitenedSignature().many(layers, mask)
-
-        def features(basis: Whitened, x: Float[Array, "n d"]) -> Float[Array, "d d"]:
-            width = basis.rows.shape[1]
-            rows = jnp.pad(center_columns(x, mask), ((0, 0), (0, width - x.shape[1])))
-            return cross_matmul(basis.rows, rows * binary_scale(rows))
-
-        return [Projected(basis, features(basis, x)) for basis, x in zip(bases, layers, strict=True)]
+from jaxalign.signatures.whitened import Projected, ProjectedSignature
 
 
 @pytree_dataclass

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
-from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -23,62 +21,8 @@ from jaxalign._core.numerics import (
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.pairs import score_pairs
-from jaxalign.signatures.batching import map_layers
 from jaxalign.signatures.correlated import CorrelatedSignature
-from jaxalign.signatures.whitened import Whitened, WhitenedSignature
-
-
-@pytree_dataclass
-class Regressor:
-    """A representation as input and as target of a linear regression.
-
-    Attributes:
-      whitened: as input.
-      target: centered rows `(n, d)`, as target, in units of their own.
-    """
-
-    whitened: Whitened
-    target: Float[Array, "n d"]
-
-
-@pytree_dataclass
-class RegressorSignature:
-    """Makes the `Regressor` of a representation.
-
-    Args:
-      ridge: added to the variances of the input.
-      shrunk: a ridge is used.
-    """
-
-    ridge: float | Scalar = 0.0
-    shrunk: bool = field(default=False, metadata={"static": True})
-
-    #: Twice as large as the representation.
-    compact: ClassVar[bool] = False
-
-    @property
-    def ignores_zero_features(self) -> bool:
-        """True: they predict nothing, and are predicted."""
-        return True
-
-    @property
-    def definition(self) -> str:
-        """The ridge."""
-        return f"ridge={self.ridge}" if self.shrunk else "least_squares"
-
-    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Regressor:
-        """The signature of one representation, `(n, d)`."""
-        return self.many([x], mask)[0]
-
-    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Regressor]:
-        """The signatures of several representations of the same examples."""
-
-        def target(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-            centered = center_columns(x, mask)
-            return centered * binary_scale(centered)
-
-        whitened = WhitenedSignature(ridge=self.ridge, shrunk=self.shrunk).many(layers, mask)
-        return [Regressor(*parts) for parts in zip(whitened, map_layers(target, layers), strict=True)]
+from jaxalign.signatures.whitened import Regressor, Whitened, WhitenedSignature
 
 
 @pytree_dataclass
@@ -164,16 +108,16 @@ def linear_predictivity(
 
     Returns:
       A scalar in `[0, 1]`; not symmetric. Directions of `y` count by their variance. NaN when either
-      input is constant or the ridge is negative. The fit is scored on the examples it was made
+      input is constant. The fit is scored on the examples it was made
       for: independent inputs have about `p / (n - 1)`.
 
     Raises:
-      ValueError: at trace time, on rank or row-count mismatch.
+      ValueError: at trace time, on rank or row-count mismatch; for a negative ridge, or several.
       TypeError: at trace time, on non-floating input.
 
     Warns:
-      UninformativeWarning: at trace time, without a ridge and with no more than `p + 1` examples (or
-        `q + 1`): anything is then predicted exactly.
+      UninformativeWarning: at trace time, without a ridge and with no more than `p + 1` examples:
+        anything is then predicted exactly.
 
     Example:
       >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [3., 1.]])
@@ -227,7 +171,7 @@ def gulp(
       is constant.
 
     Raises:
-      ValueError: at trace time, on rank or row-count mismatch.
+      ValueError: at trace time, on rank or row-count mismatch; for a negative ridge, or several.
       TypeError: at trace time, on non-floating input.
 
     Warns:

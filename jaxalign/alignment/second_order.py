@@ -4,80 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
-from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import lax
 
-from jaxalign._core.checks import check_choice, check_integer, check_neighbors, check_pair
+from jaxalign._core.checks import check_choice, check_neighbors, check_pair
 from jaxalign._core.jit import jit
-from jaxalign._core.numerics import mask_rows, safe_divide, safe_sqrt, take_rows, unit_factors, widen
+from jaxalign._core.numerics import safe_divide, safe_sqrt, take_rows
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.pairs import score_pairs
-from jaxalign.signatures.batching import pad_features, padded_widths
-from jaxalign.signatures.neighbors import Neighbors, NeighborSignature
+from jaxalign.signatures.neighborhoods import BLOCK_ROWS, Neighborhoods, NeighborhoodSignature
 
 #: What is compared of an example and each of its neighbors.
 ENTRIES = ("similarity", "distance")
-#: Examples whose neighbors' rows are gathered at a time.
-BLOCK_ROWS = 256
-
-
-@pytree_dataclass
-class Neighborhoods:
-    """Neighbor lists together with the rows they point to.
-
-    Attributes:
-      neighbors: the lists.
-      rows: rows of length 1, `(n, d)`; 0 for a row of zeros and for rows that do not count.
-    """
-
-    neighbors: Neighbors
-    rows: Float[Array, "n d"]
-
-
-@pytree_dataclass
-class NeighborhoodSignature:
-    """Makes the `Neighborhoods` of a representation, by cosine similarity.
-
-    Args:
-      k: number of neighbors, self excluded.
-    """
-
-    k: int = field(metadata={"static": True})
-
-    #: As large as the representation.
-    compact: ClassVar[bool] = False
-
-    def __post_init__(self):
-        check_integer("NeighborhoodSignature", "k", self.k, minimum=1)
-
-    @property
-    def ignores_zero_features(self) -> bool:
-        """True: they change no angle."""
-        return True
-
-    @property
-    def definition(self) -> str:
-        """The number of neighbors."""
-        return f"k={self.k}"
-
-    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Neighborhoods:
-        """The signature of one representation, `(n, d)`."""
-        return self.many([x], mask)[0]
-
-    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Neighborhoods]:
-        """The signatures of several representations of the same examples."""
-
-        def unit(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-            rows = mask_rows(widen(x), mask)
-            return rows * unit_factors(rows)[:, None]
-
-        widths = padded_widths([x.shape[1] for x in layers])
-        lists = NeighborSignature(self.k).many(layers, mask)
-        rows = [pad_features(unit(x), widths[x.shape[1]]) for x in layers]
-        return [Neighborhoods(*parts) for parts in zip(lists, rows, strict=True)]
 
 
 @pytree_dataclass

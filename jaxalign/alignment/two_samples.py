@@ -5,12 +5,12 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import lax
 
-from jaxalign._core.checks import check_choice, check_floating, check_mask, check_matrix, check_pytree
+from jaxalign._core.checks import check_choice, check_floating, check_mask, check_matrix
 from jaxalign._core.jit import jit
 from jaxalign._core.numerics import accum_dtype, center_columns, fill_rows, safe_sqrt
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.kernel import ESTIMATORS
-from jaxalign.kernels.base import Kernel
+from jaxalign.kernels.base import Kernel, check_kernel
 from jaxalign.kernels.radial import RBF
 
 #: Rows of the kernel matrix at a time.
@@ -64,7 +64,7 @@ def mmd(
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"mmd: x and y must have the same number of features, got {x.shape[1]} and {y.shape[1]}")
     check_choice("mmd", "estimator", estimator, ESTIMATORS)
-    check_pytree("mmd", "kernel", kernel, "Kernel")
+    check_kernel("mmd", kernel)
     dtype = accum_dtype(x, y)
     both = jnp.concatenate([x.astype(dtype), y.astype(dtype)])
     counted = None if mask is None else jnp.concatenate([mask, mask])

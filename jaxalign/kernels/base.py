@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from jaxalign._core.checks import as_array, check_matrix
+from jaxalign._core.checks import as_array, check_matrix, check_pytree
 from jaxalign._core.numerics import accum_dtype, column_mean, widen
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float
@@ -107,6 +107,13 @@ class Kernel(ABC):
 
     def __mul__(self, other: Kernel) -> Product:
         return Product(self, other)
+
+
+def check_kernel(function: str, kernel: Any) -> None:
+    """Raise `TypeError` unless `kernel` is a kernel, an instance, whose class is a pytree."""
+    if not isinstance(kernel, Kernel):
+        raise TypeError(f"{function}: kernel must be a Kernel such as jaxalign.RBF(), got {kernel!r}")
+    check_pytree(function, "kernel", kernel, "registered pytree")
 
 
 @dataclass(frozen=True)

@@ -9,30 +9,15 @@ from jaxalign.alignment.dependence import OperatorScore, feature_map
 from jaxalign.kernels.base import Kernel
 from jaxalign.kernels.dot_product import Linear
 from jaxalign.kernels.radial import RBF
+from jaxalign.measures.kernel import given_kernels, measure_of_kernels
 from jaxalign.measures.measure import Measure
 
 
 def _operator_measure(
     name: str, score: OperatorScore, kernel: Kernel, kernel_y: Kernel | None, ridge: float | None = None, **facts: Any
 ) -> Measure:
-    kernels = [kernel] if kernel_y is None else [kernel, kernel_y]
-    signatures = [feature_map(name, k, ridge) for k in kernels]
-    invariances = {"permutation", "orthogonal"}
-    if all(k.translation_centered for k in kernels):
-        invariances.add("translation")
-    if all(k.scale_free for k in kernels):
-        invariances.add("scaling")
-    if all(k.row_scale_free for k in kernels):
-        invariances.add("row_scaling")
-    return Measure(
-        signature=signatures[0],
-        score=score,
-        signature_y=None if kernel_y is None else signatures[1],
-        name=name,
-        symmetric=kernel_y is None,
-        invariances=frozenset(invariances),
-        **facts,
-    )
+    kernels = given_kernels(kernel, kernel_y)
+    return measure_of_kernels(name, score, [feature_map(name, k, ridge) for k in kernels], kernels, **facts)
 
 
 def constrained_covariance(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None) -> Measure:  # noqa: B008

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from jaxalign.alignment.kernel import (
@@ -15,15 +16,31 @@ from jaxalign.alignment.kernel import (
 )
 from jaxalign.kernels.base import Kernel
 from jaxalign.kernels.dot_product import Linear
-from jaxalign.measures.measure import Measure
+from jaxalign.measures.measure import Measure, Score, Signature
 
 
-def kernel_measure(name: str, score: KernelScore, kernel: Kernel, kernel_y: Kernel | None, **facts: Any) -> Measure:
-    """A measure of the kernel family, with the invariances that follow from its kernels."""
-    kernels = [kernel] if kernel_y is None else [kernel, kernel_y]
-    signatures = [gram_signature(name, score, k) for k in kernels]
+def measure_of_kernels(
+    name: str,
+    score: Score,
+    signatures: Sequence[Signature],
+    kernels: Sequence[Kernel],
+    *,
+    centered: bool = True,
+    normalized: bool = False,
+    **facts: Any,
+) -> Measure:
+    """A measure with the invariances that follow from its kernels.
+
+    Args:
+      name: of the function.
+      score: of two signatures.
+      signatures: of the first input, and of the second where it is another one.
+      kernels: likewise.
+      centered: the score centers kernel matrices.
+      normalized: it divides by their norms.
+      facts: other fields of the measure.
+    """
     invariances = {"permutation", "orthogonal"}
-    centered, normalized = score.centering != "none", score.scaling == "cosine"
     if all(k.translation_centered if centered else k.translation_invariant for k in kernels):
         invariances.add("translation")
     if all(k.homogeneous if normalized else k.scale_free for k in kernels):
@@ -33,12 +50,25 @@ def kernel_measure(name: str, score: KernelScore, kernel: Kernel, kernel_y: Kern
     return Measure(
         signature=signatures[0],
         score=score,
-        signature_y=None if kernel_y is None else signatures[1],
+        signature_y=signatures[1] if len(signatures) > 1 else None,
         name=name,
-        symmetric=kernel_y is None,
+        symmetric=len(signatures) == 1,
         invariances=frozenset(invariances),
         **facts,
     )
+
+
+def given_kernels(kernel: Kernel, kernel_y: Kernel | None) -> list[Kernel]:
+    """The kernels of both inputs, or the one that both share."""
+    return [kernel] if kernel_y is None else [kernel, kernel_y]
+
+
+def kernel_measure(name: str, score: KernelScore, kernel: Kernel, kernel_y: Kernel | None, **facts: Any) -> Measure:
+    """A measure that is an inner product of kernel matrices."""
+    kernels = given_kernels(kernel, kernel_y)
+    signatures = [gram_signature(name, score, k) for k in kernels]
+    centered, normalized = score.centering != "none", score.scaling == "cosine"
+    return measure_of_kernels(name, score, signatures, kernels, centered=centered, normalized=normalized, **facts)
 
 
 def kernel_alignment(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None) -> Measure:  # noqa: B008

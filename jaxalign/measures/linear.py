@@ -7,17 +7,16 @@ from typing import Any
 
 from jaxalign._core.checks import check_choice
 from jaxalign.alignment.cca import REDUCTIONS, CorrelationScore, svcca_signature
-from jaxalign.alignment.pwcca import ProjectedSignature, ProjectionWeightedScore
+from jaxalign.alignment.pwcca import ProjectionWeightedScore
 from jaxalign.alignment.regression import (
     GULPScore,
     PLSScore,
     PredictivityScore,
-    RegressorSignature,
     uses_ridge,
 )
 from jaxalign.measures.measure import Measure, Score, Signature
 from jaxalign.signatures.correlated import CorrelatedSignature
-from jaxalign.signatures.whitened import WhitenedSignature
+from jaxalign.signatures.whitened import ProjectedSignature, RegressorSignature, WhitenedSignature
 
 #: All that an invertible map of the features, or a shift of them, can be.
 LINEAR = frozenset({"translation", "scaling", "permutation", "orthogonal", "feature_scaling", "invertible_linear"})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from jaxalign._core.checks import check_choice, check_integer
-from jaxalign.alignment.cknna import CKNNAScore, NeighborKernelSignature
+from jaxalign.alignment.cknna import CKNNAScore
 from jaxalign.alignment.kernel import ESTIMATORS
 from jaxalign.alignment.neighbors import NeighborScore
-from jaxalign.alignment.second_order import ENTRIES, NeighborhoodSignature, SecondOrderScore
+from jaxalign.alignment.second_order import ENTRIES, SecondOrderScore
 from jaxalign.engines.neighbors import METRICS
 from jaxalign.measures.measure import Measure
+from jaxalign.signatures.neighborhoods import NeighborhoodSignature, NeighborKernelSignature
 from jaxalign.signatures.neighbors import NeighborSignature
 
 PLATONIC = "Huh et al. 2024, arXiv:2405.07987"

@@ -12,10 +12,10 @@ from jax import lax
 
 from jaxalign._core.checks import check_ridge
 from jaxalign._core.linalg import leading_polar_factor, polar_factor
-from jaxalign._core.numerics import binary_scale, center_columns, mask_rows, row_count, widen
+from jaxalign._core.numerics import binary_scale, center_columns, cross_matmul, mask_rows, row_count, widen
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
-from jaxalign.signatures.batching import map_layers
+from jaxalign.signatures.batching import map_layers, pad_features
 
 
 class UninformativeWarning(UserWarning):
@@ -132,3 +132,101 @@ class WhitenedSignature:
         factor = polar_factor(rows * lax.stop_gradient(binary_scale(rows, axis=0)))
         rank = lax.stop_gradient(jnp.round(jnp.sum(factor * factor)))
         return Whitened(factor, rank, constant)
+
+
+@pytree_dataclass
+class Regressor:
+    """A representation as input and as target of a linear regression.
+
+    Attributes:
+      whitened: as input.
+      target: centered rows `(n, d)`, as target, in units of their own.
+    """
+
+    whitened: Whitened
+    target: Float[Array, "n d"]
+
+
+@pytree_dataclass
+class RegressorSignature:
+    """Makes the `Regressor` of a representation.
+
+    Args:
+      ridge: added to the variances of the input.
+      shrunk: a ridge is used.
+    """
+
+    ridge: float | Scalar = 0.0
+    shrunk: bool = field(default=False, metadata={"static": True})
+
+    #: Twice as large as the representation.
+    compact: ClassVar[bool] = False
+
+    @property
+    def ignores_zero_features(self) -> bool:
+        """True: they predict nothing, and are predicted."""
+        return True
+
+    @property
+    def definition(self) -> str:
+        """The ridge."""
+        return f"ridge={self.ridge}" if self.shrunk else "least_squares"
+
+    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Regressor:
+        """The signature of one representation, `(n, d)`."""
+        return self.many([x], mask)[0]
+
+    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Regressor]:
+        """The signatures of several representations of the same examples."""
+
+        def target(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+            centered = center_columns(x, mask)
+            return centered * binary_scale(centered)
+
+        whitened = WhitenedSignature(ridge=self.ridge, shrunk=self.shrunk).many(layers, mask)
+        return [Regressor(*parts) for parts in zip(whitened, map_layers(target, layers), strict=True)]
+
+
+@pytree_dataclass
+class Projected:
+    """A whitened representation, and what its features are in that basis.
+
+    Attributes:
+      whitened: the basis `Q`.
+      features: `Qᵀ X` with centered `X`, `(d, d)`, in units of its own.
+    """
+
+    whitened: Whitened
+    features: Float[Array, "d d"]
+
+
+@pytree_dataclass
+class ProjectedSignature:
+    """Makes the `Projected` of a representation."""
+
+    #: Larger than the representation.
+    compact: ClassVar[bool] = False
+
+    @property
+    def ignores_zero_features(self) -> bool:
+        """True: they span nothing and weigh nothing."""
+        return True
+
+    @property
+    def definition(self) -> str:
+        """What the basis is."""
+        return WhitenedSignature().definition
+
+    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Projected:
+        """The signature of one representation, `(n, d)`."""
+        return self.many([x], mask)[0]
+
+    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Projected]:
+        """The signatures of several representations of the same examples."""
+        bases = WhitenedSignature().many(layers, mask)
+
+        def features(basis: Whitened, x: Float[Array, "n d"]) -> Float[Array, "d d"]:
+            rows = pad_features(center_columns(x, mask), basis.rows.shape[1])
+            return cross_matmul(basis.rows, rows * binary_scale(rows))
+
+        return [Projected(basis, features(basis, x)) for basis, x in zip(bases, layers, strict=True)]
