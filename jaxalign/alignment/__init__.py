@@ -5,7 +5,10 @@ from jaxalign.alignment.cca import cca as cca
 from jaxalign.alignment.cca import eigenspace_overlap as eigenspace_overlap
 from jaxalign.alignment.cca import ridge_cca as ridge_cca
 from jaxalign.alignment.cca import svcca as svcca
+from jaxalign.alignment.cka import angular_cka as angular_cka
+from jaxalign.alignment.cka import cka as cka
 from jaxalign.alignment.cknna import cknna as cknna
+from jaxalign.alignment.deconfounded import deconfounded_cka as deconfounded_cka
 from jaxalign.alignment.dependence import constrained_covariance as constrained_covariance
 from jaxalign.alignment.dependence import kernel_canonical_correlation as kernel_canonical_correlation
 from jaxalign.alignment.dependence import kernel_mutual_information as kernel_mutual_information
@@ -16,8 +19,6 @@ from jaxalign.alignment.geometry import effective_rank as effective_rank
 from jaxalign.alignment.geometry import participation_ratio as participation_ratio
 from jaxalign.alignment.geometry import uniformity as uniformity
 from jaxalign.alignment.kernel import KernelScore as KernelScore
-from jaxalign.alignment.kernel import angular_cka as angular_cka
-from jaxalign.alignment.kernel import cka as cka
 from jaxalign.alignment.kernel import hsic as hsic
 from jaxalign.alignment.kernel import kernel_alignment as kernel_alignment
 from jaxalign.alignment.neighbors import NeighborScore as NeighborScore

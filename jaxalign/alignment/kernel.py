@@ -1,4 +1,4 @@
-"""Kernel family: kernel alignment, CKA, HSIC."""
+"""Inner products of kernel matrices: kernel alignment, HSIC."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from jaxalign.kernels.gram import Gram
 from jaxalign.signatures.gram import GramSignature
 
 ESTIMATORS = ("biased", "unbiased")
-SCALINGS = ("n2", "nm1")
+#: How the engines center for an estimator of HSIC.
+CENTERING_OF: Mapping[str, str] = MappingProxyType({"biased": "biased", "unbiased": "unbiased", "lange": "hollow"})
+SCALINGS = ("n2", "nm1", "none")
 FORMS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
     {"value": lambda value: value, "root": safe_sqrt, "angle": safe_arccos}
 )
@@ -32,9 +34,9 @@ class KernelScore:
     """A score that is an inner product of two centered kernel matrices.
 
     Attributes:
-      centering: `"none"`, `"biased"` (`HKH`) or `"unbiased"` (U-centering).
+      centering: one of `engines.CENTERINGS`.
       scaling: `"cosine"` divides by the norms; `"n2"` by `n²`; `"nm1"` by `(n-1)²`;
-        `"u"` by `n(n-3)`.
+        `"none"` by 1; `"u"` by `n(n-3)`.
       form: what is returned of that, one of `FORMS`.
     """
 
@@ -58,27 +60,18 @@ class KernelScore:
         if self.scaling == "cosine":
             return products.cosine()
         n = products.count
+        if self.scaling == "none":
+            return products.inner()
         divisor = {"n2": n * n, "nm1": jnp.maximum(n - 1, 0) ** 2, "u": n * (n - 3)}[self.scaling]
         defined = (divisor > 0) & (n > 0)
         return jnp.where(defined, products.inner() / jnp.where(defined, divisor, 1), jnp.nan)
 
 
-def cka_score(estimator: str) -> KernelScore:
-    """The score behind `cka`."""
-    check_choice("cka", "estimator", estimator, ESTIMATORS)
-    return KernelScore(centering=estimator, scaling="cosine")
-
-
-def angular_cka_score() -> KernelScore:
-    """The score behind `angular_cka`."""
-    return KernelScore(centering="biased", scaling="cosine", form="angle")
-
-
 def hsic_score(estimator: str, scaling: str) -> KernelScore:
     """The score behind `hsic`."""
-    check_choice("hsic", "estimator", estimator, ESTIMATORS)
+    check_choice("hsic", "estimator", estimator, CENTERING_OF)
     check_choice("hsic", "scaling", scaling, SCALINGS)
-    return KernelScore(centering=estimator, scaling=scaling if estimator == "biased" else "u")
+    return KernelScore(centering=CENTERING_OF[estimator], scaling=scaling if estimator == "biased" else "u")
 
 
 def alignment_score() -> KernelScore:
@@ -147,54 +140,6 @@ def kernel_alignment(
     return pair_score("kernel_alignment", alignment_score(), x, y, kernel, kernel_y, mask)
 
 
-@jit(static=("estimator",))
-def cka(
-    x: Float[Array, "n p"],
-    y: Float[Array, "n q"],
-    *,
-    kernel: Kernel = Linear(),  # noqa: B008 (immutable)
-    kernel_y: Kernel | None = None,
-    estimator: str = "biased",
-    mask: Bool[Array, "n"] | None = None,
-) -> Float[Array, ""]:
-    r"""Centered kernel alignment between two representations.
-
-    $$\mathrm{CKA} = \mathrm{HSIC}(K, L) \,/\, \sqrt{\mathrm{HSIC}(K, K)\, \mathrm{HSIC}(L, L)}$$
-
-    For the linear kernel this is $\|X^\top Y\|_F^2 / (\|X^\top X\|_F \|Y^\top Y\|_F)$ of centered
-    columns, and is computed so, or through n × n tiles, whichever costs less.
-
-    Args:
-      x: activations, shape `(n, p)`; row `i` is example `i`.
-      y: activations, shape `(n, q)`, same examples in the same order.
-      kernel: kernel for `x`, and for `y` unless `kernel_y` is given.
-      kernel_y: kernel for `y`.
-      estimator: `"biased"`, the plug-in estimate, which independent noise with many features
-        drives to 1 (0.43 at n = 1024, p = q = 768); or `"unbiased"`, with HSIC as in Song
-        et al. (2012), close to 0 there and possibly negative.
-      mask: shape `(n,)`; `False` rows are padding and may hold any value.
-
-    Returns:
-      A scalar, float32 or wider: in `[0, 1]` when biased, in `[-1, 1]` when unbiased. NaN when
-      either input is constant, and when unbiased with fewer than 4 examples.
-
-    Raises:
-      ValueError: at trace time, on rank or row-count mismatch or an unknown estimator.
-      TypeError: at trace time, on non-floating input.
-
-    Example:
-      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.]])
-      >>> round(float(cka(x, 3 * x + 1)), 4)
-      1.0
-
-    Reference:
-      Kornblith et al. (2019), arXiv:1905.00414. Unbiased: Song et al. (2012), JMLR 13, eq. 5, used
-      for CKA by Nguyen et al. (2021), arXiv:2010.15327; equal to the U-centering of Székely and
-      Rizzo (2014). Libraries that zero the diagonal after centering compute a third estimator.
-    """
-    return pair_score("cka", cka_score(estimator), x, y, kernel, kernel_y, mask)
-
-
 @jit(static=("estimator", "scaling"))
 def hsic(
     x: Float[Array, "n p"],
@@ -218,13 +163,15 @@ def hsic(
       y: activations, shape `(n, q)`, same examples in the same order.
       kernel: kernel for `x`, and for `y` unless `kernel_y` is given.
       kernel_y: kernel for `y`.
-      estimator: `"biased"` or `"unbiased"` (Song et al.'s; may be negative).
-      scaling: of the biased estimator: `"n2"` divides by n², `"nm1"` by (n-1)². Both are in use.
+      estimator: `"biased"`; `"unbiased"` (Song et al.'s; may be negative); or `"lange"`, the sum of the
+        product of the matrices `HKH` and `HLH` off the diagonal, over n(n-3).
+      scaling: of the biased estimator: `"n2"` divides by n², `"nm1"` by (n-1)², `"none"` by nothing. All
+        are in use.
       mask: shape `(n,)`; `False` rows are padding and may hold any value.
 
     Returns:
       A scalar in the product of the kernels' units, float32 or wider; 0 when either kernel
-      matrix is constant. NaN when unbiased with fewer than 4 examples.
+      matrix is constant. NaN with fewer than 4 examples unless biased.
 
     Raises:
       ValueError: at trace time, on rank or row-count mismatch or an unknown option.
@@ -237,46 +184,6 @@ def hsic(
 
     Reference:
       Gretton et al. (2005), Measuring statistical dependence with Hilbert–Schmidt norms, whose
-      scaling is `"nm1"`; Song et al. (2012), JMLR 13, eq. 5.
+      scaling is `"nm1"`; Song et al. (2012), JMLR 13, eq. 5; Lange et al. (2022), arXiv:2206.10999.
     """
     return pair_score("hsic", hsic_score(estimator, scaling), x, y, kernel, kernel_y, mask)
-
-
-@jit()
-def angular_cka(
-    x: Float[Array, "n p"],
-    y: Float[Array, "n q"],
-    *,
-    kernel: Kernel = Linear(),  # noqa: B008 (immutable)
-    kernel_y: Kernel | None = None,
-    mask: Bool[Array, "n"] | None = None,
-) -> Float[Array, ""]:
-    r"""The angle whose cosine is biased CKA: a distance that satisfies the triangle inequality.
-
-    $$\theta = \arccos \mathrm{CKA}(K, L)$$
-
-    Args:
-      x: activations, shape `(n, p)`; row `i` is example `i`.
-      y: activations, shape `(n, q)`, same examples in the same order.
-      kernel: kernel for `x`, and for `y` unless `kernel_y` is given.
-      kernel_y: kernel for `y`.
-      mask: shape `(n,)`; `False` rows are padding and may hold any value.
-
-    Returns:
-      A scalar in `[0, pi / 2]` radians, larger is farther. An angle below about 5e-4 is lost in
-      the rounding of a float32 CKA, and comes out as something of that size, or as 0 with zero
-      gradient. NaN when either input is constant.
-
-    Raises:
-      ValueError: at trace time, on rank or row-count mismatch.
-      TypeError: at trace time, on non-floating input.
-
-    Example:
-      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.]])
-      >>> round(float(angular_cka(x, x[:, :1])), 4)
-      0.6591
-
-    Reference:
-      Williams et al. (2021), arXiv:2110.14739; Lange et al. (2023).
-    """
-    return pair_score("angular_cka", angular_cka_score(), x, y, kernel, kernel_y, mask)

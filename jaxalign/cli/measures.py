@@ -10,8 +10,9 @@ from typing import Any
 
 from jaxalign import alignment
 from jaxalign.alignment.cca import REDUCTIONS
+from jaxalign.alignment.cka import ESTIMATORS as CKA_ESTIMATORS
 from jaxalign.alignment.feature_matching import KINDS
-from jaxalign.alignment.kernel import ESTIMATORS, SCALINGS
+from jaxalign.alignment.kernel import CENTERING_OF, ESTIMATORS, SCALINGS
 from jaxalign.alignment.rsa import COMPARISONS
 from jaxalign.alignment.second_order import ENTRIES
 from jaxalign.cli.measure_spec import KERNELS, kernel_keys, measure_factory, measure_keys, parse_measure
@@ -26,6 +27,8 @@ from jaxalign.signatures.shaped import SCALES as SHAPE_SCALES
 CHOICES: dict[str | tuple[str, str], Sequence[str]] = {
     "kernel": tuple(KERNELS),
     "estimator": ESTIMATORS,
+    ("cka", "estimator"): CKA_ESTIMATORS,
+    ("hsic", "estimator"): tuple(CENTERING_OF),
     "scaling": SCALINGS,
     "metric": METRICS,
     ("rsa", "metric"): DISSIMILARITIES,

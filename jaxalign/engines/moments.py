@@ -31,7 +31,7 @@ from jaxalign._core.numerics import (
 )
 from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.engines.heavy import heaviest_rows, leave_out, row_lengths
-from jaxalign.engines.products import Products, finish_cross, finish_self
+from jaxalign.engines.products import WITHOUT_DIAGONAL, Products, finish_cross, finish_self, hollow_levels
 from jaxalign.kernels.gram import Gram
 
 #: Rows multiplied at a time, so that a block of the layers stays near the cores.
@@ -61,10 +61,13 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
         layers = [jnp.where(fine, x, 0) for fine, x in zip(sound, layers, strict=True)]
         lengths = jnp.where(sound[:, None], lengths, 0)
     heavy = heaviest_rows(lengths)
-    if centering == "unbiased":
-        cross, own, sums = _off_diagonal(layers, len(a), b is None, a[0].mask, heavy)
-        cross = finish_cross(cross, sums[one], sums[other], count, centering)
-        own = finish_self(own, sums, count, centering)
+    if centering in WITHOUT_DIAGONAL:
+        mask = a[0].mask
+        cross, own, sums, diagonals = _off_diagonal(layers, len(a), b is None, mask, heavy)
+        levels = hollow_levels(sums, diagonals, count, mask) if centering == "hollow" else None
+        sides = None if levels is None else (levels[one], levels[other])
+        cross = finish_cross(cross, sums[one], sums[other], count, centering, sides)
+        own = finish_self(own, sums, count, centering, levels)
     else:
         cross, own = _squared_moments(layers, len(a), b is None, heavy)
     units = jnp.stack([gram.units for gram in grams])
@@ -188,8 +191,8 @@ def _triangle_norm(bands: list[Float[Array, "c _e"]]) -> Float[Array, ""]:
 
 def _off_diagonal(
     layers: list[Float[Array, "n _d"]], split: int, same: bool, mask: Bool[Array, "n"] | None, heavy: Int[Array, "h"]
-) -> tuple[Float[Array, "La Lb"], Float[Array, "L"], Float[Array, "L n"]]:
-    """`Σ K_a K_b` and `Σ K²` off the diagonal, and row sums off the diagonal.
+) -> tuple[Float[Array, "La Lb"], Float[Array, "L"], Float[Array, "L n"], Float[Array, "L n"]]:
+    """`Σ K_a K_b` and `Σ K²` off the diagonal, row sums off the diagonal, and the diagonals.
 
     Heavy rows are left out of the moments and compared with all rows one by one: on the
     diagonal their entries would be large, and digits of others lost when it is taken off.
@@ -200,7 +203,8 @@ def _off_diagonal(
     cross, own = _squared_moments([mask_rows(x, light) for x in layers], split, same, None)
     few = [take_rows(x, heavy) for x in layers]
     hollow, sums = _hollow(layers, few, heavy, light)
-    return cross + hollow[:split, 0 if same else split :], own + jnp.diagonal(hollow), sums
+    diagonals = jnp.stack([jnp.sum(x * x, axis=1) for x in layers])
+    return cross + hollow[:split, 0 if same else split :], own + jnp.diagonal(hollow), sums, diagonals
 
 
 def _hollow(

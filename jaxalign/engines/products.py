@@ -13,7 +13,10 @@ from jaxalign._core.typing import Array, Bool, Float, Scalar
 #: How matrices are centered before their inner product is taken.
 #: `none`: as they are. `biased`: `HKH`. `unbiased`: U-centering of Székely and Rizzo, which
 #: leaves the diagonal out; divided by `n (n - 3)` it is the estimator of Song et al. (2012).
-CENTERINGS = ("none", "biased", "unbiased")
+#: `hollow`: `HKH`, whose diagonal is then left out, the estimator of Lange et al. (2022).
+CENTERINGS = ("none", "biased", "unbiased", "hollow")
+#: Those for which inner products are taken without the diagonal of the matrices.
+WITHOUT_DIAGONAL = ("unbiased", "hollow")
 
 
 @pytree_dataclass
@@ -67,27 +70,39 @@ def finish_cross(
     sums_b: Float[Array, "Lb n"],
     count: Scalar,
     centering: str,
+    levels: tuple[Float[Array, "La n"], Float[Array, "Lb n"]] | None = None,
 ) -> Float[Array, "La Lb"]:
     """Centered inner products from raw ones and row sums.
 
     Args:
-      raw: `Σ_ij K_a,ij K_b,ij`, without the diagonal when `centering` is `unbiased`.
+      raw: `Σ_ij K_a,ij K_b,ij`, without the diagonal when `centering` is one of `WITHOUT_DIAGONAL`.
       sums_a: row sums of each `K_a`, `(La, n)`, likewise without the diagonal.
       sums_b: row sums of each `K_b`, `(Lb, n)`.
       count: number of examples `n`.
       centering: one of `CENTERINGS`.
+      levels: what `hollow_levels` says of both sides, for `"hollow"`.
     """
     if centering == "none":
         return raw
+    if levels is not None:
+        return combine_hollow(raw, (sums_a, sums_b), levels, count)
     rows = contract(sums_a, sums_b, (1, 1))
     totals = jnp.sum(sums_a, axis=1)[:, None] * jnp.sum(sums_b, axis=1)[None, :]
     return combine(raw, rows, totals, count, centering)
 
 
-def finish_self(raw: Float[Array, "L"], sums: Float[Array, "L n"], count: Scalar, centering: str) -> Float[Array, "L"]:
+def finish_self(
+    raw: Float[Array, "L"],
+    sums: Float[Array, "L n"],
+    count: Scalar,
+    centering: str,
+    levels: Float[Array, "L n"] | None = None,
+) -> Float[Array, "L"]:
     """The diagonal of `finish_cross(sums_a=sums, sums_b=sums)`, and 0 where only rounding is left."""
     if centering == "none":
         return raw
+    if levels is not None:
+        return drop_rounding(jnp.diagonal(combine_hollow(jnp.diag(raw), (sums, sums), (levels, levels), count)), raw)
     total = jnp.sum(sums, axis=1)
     # A product sums in many accumulators; one alone loses all others to a far outlier.
     rows = jnp.diagonal(contract(sums, sums, (1, 1)))
@@ -105,6 +120,43 @@ def combine(raw: Array, rows: Array, totals: Array, count: Scalar, centering: st
         return raw - 2 / n * rows + totals / (n * n)
     n = jnp.maximum(count, 4)
     value = raw + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * rows
+    return jnp.where(count > 3, value, jnp.nan)
+
+
+def hollow_levels(
+    sums: Float[Array, "L n"], diagonals: Float[Array, "L n"], count: Scalar, mask: Bool[Array, "n"] | None
+) -> Float[Array, "L n"]:
+    """What `HKH` takes off each row and column, `HKH_ij = K_ij - level_i - level_j`; 0 for rows that do not count.
+
+    Args:
+      sums: row sums without the diagonal.
+      diagonals: the diagonal.
+      count: number of examples.
+      mask: which rows count.
+    """
+    means = (sums + diagonals) / jnp.maximum(count, 1)
+    levels = means - jnp.sum(means, axis=1, keepdims=True) / (2 * jnp.maximum(count, 1))
+    return levels if mask is None else jnp.where(mask[None, :], levels, 0)
+
+
+def combine_hollow(
+    raw: Float[Array, "La Lb"],
+    sums: tuple[Float[Array, "La n"], Float[Array, "Lb n"]],
+    levels: tuple[Float[Array, "La n"], Float[Array, "Lb n"]],
+    count: Scalar,
+) -> Float[Array, "La Lb"]:
+    """`Σ_{i≠j} (K_ij - a_i - a_j)(L_ij - b_i - b_j)` for levels `a`, `b`; NaN with fewer than four examples.
+
+    Args:
+      raw: `Σ_{i≠j} K_ij L_ij`.
+      sums: row sums of both without the diagonal.
+      levels: `a` and `b`.
+      count: number of examples.
+    """
+    (sums_a, sums_b), (a, b) = sums, levels
+    across = contract(sums_a, b, (1, 1)) + contract(a, sums_b, (1, 1))
+    totals = jnp.sum(a, axis=1)[:, None] * jnp.sum(b, axis=1)[None, :]
+    value = raw - 2 * across + 2 * ((count - 2) * contract(a, b, (1, 1)) + totals)
     return jnp.where(count > 3, value, jnp.nan)
 
 

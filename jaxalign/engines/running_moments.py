@@ -162,6 +162,8 @@ def _center(raw: Array, diagonals: Array, totals: Array, count: Scalar, centerin
       count: number of examples.
       centering: one of `CENTERINGS`.
     """
+    if centering == "hollow":
+        return jnp.where(count > 3, raw - diagonals, jnp.nan)
     if centering != "unbiased":
         return raw
     return combine(raw - diagonals, diagonals, totals, count, centering)

@@ -20,7 +20,7 @@ from jax import lax
 from jaxalign._core.numerics import contract
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Float, Int
-from jaxalign.engines.products import Products, finish_cross, finish_self
+from jaxalign.engines.products import WITHOUT_DIAGONAL, Products, finish_cross, finish_self, hollow_levels
 from jaxalign.kernels.gram import Gram, Grams
 
 #: Rows of a tile, at most: `L · size²` floats of up to some dozen layers stay in cache.
@@ -123,8 +123,13 @@ def finish(state: TileSums, a: Grams, b: Grams | None, centering: str) -> Produc
     """Inner products of the centered matrices, once every tile has been added."""
     other = a if b is None else b
     sums_a, sums_b = state.sums[: len(a)], state.sums if b is None else state.sums[len(a) :]
-    own = finish_self(state.own, state.sums, a.counted, centering)
-    cross = finish_cross(state.cross, sums_a, sums_b, a.counted, centering)
+    levels, sides = None, None
+    if centering == "hollow":
+        diagonals = jnp.concatenate([side.map(lambda gram: gram.diagonal) for side in (a, b) if side is not None])
+        levels = hollow_levels(state.sums, diagonals, a.counted, a.mask)
+        sides = levels[: len(a)], levels if b is None else levels[len(a) :]
+    own = finish_self(state.own, state.sums, a.counted, centering, levels)
+    cross = finish_cross(state.cross, sums_a, sums_b, a.counted, centering, sides)
     return Products(
         cross=a.in_order(other.in_order(cross, axis=1)),
         self_a=a.in_order(own[: len(a)]),
@@ -171,7 +176,7 @@ def advance(
 
     def visit(step: Array, state: TileSums) -> TileSums:
         row, column = tile_at(step, blocks)
-        return update(state, a, b, row, column, hollow=centering == "unbiased")
+        return update(state, a, b, row, column, hollow=centering in WITHOUT_DIAGONAL)
 
     return lax.fori_loop(first, end, visit, state)
 

@@ -70,6 +70,14 @@ class Gram:
         entries = self._entries(other, self.kernel.deviate if self.centered else self.kernel.evaluate)
         return self._counted(other, (entries - (self.shift[:, None] + other.shift[None, :])) * self.gain)
 
+    @property
+    def diagonal(self) -> Float[Array, "n"]:
+        """The diagonal of all tiles, `(K_ii - 2 shift_i) * gain`; 0 for rows that do not count."""
+        evaluate = self.kernel.deviate if self.centered else self.kernel.evaluate
+        own = jax.vmap(lambda row: evaluate(row[None, :], row[None, :])[0, 0])(self.rows)
+        entries = (own - 2 * self.shift) * self.gain
+        return entries if self.mask is None else jnp.where(self.mask, entries, 0)
+
     def matrix(self) -> Float[Array, "n n"]:
         """The whole matrix in the user's units, `O(n²)` memory; padded rows and columns are 0.
 
@@ -156,13 +164,23 @@ class Grams(Sequence[Gram]):
     @property
     def counted(self) -> Scalar:
         """How many rows count."""
+        return row_count(self.stacks[0].raw[0], self.mask)
+
+    @property
+    def mask(self) -> Bool[Array, "n"] | None:
+        """Which rows count, or None for all: the same in every layer."""
         mask = self.stacks[0].mask
-        return row_count(self.stacks[0].raw[0], None if mask is None else mask[0])
+        return None if mask is None else mask[0]
 
     @property
     def units(self) -> Float[Array, "L"]:
         """The `units` of each layer."""
         return self.in_order(jnp.concatenate([stack.units for stack in self.stacks]))
+
+    def append(self, gram: Gram) -> Grams:
+        """These and one more, in a stack of its own."""
+        one = Grams.of([gram])
+        return Grams((*self.stacks, *one.stacks), (*self.members, (len(self),)), (*self.widths, *one.widths))
 
     def map(self, work: Callable[[Gram], Array]) -> Array:
         """`work` of every layer, one after the other, in the order of the stacks; `(L, ...)`."""

@@ -13,6 +13,7 @@ from jaxalign.measures.distance import distance_correlation as distance_correlat
 from jaxalign.measures.distance import distance_covariance as distance_covariance
 from jaxalign.measures.kernel import angular_cka as angular_cka
 from jaxalign.measures.kernel import cka as cka
+from jaxalign.measures.kernel import deconfounded_cka as deconfounded_cka
 from jaxalign.measures.kernel import hsic as hsic
 from jaxalign.measures.kernel import kernel_alignment as kernel_alignment
 from jaxalign.measures.linear import cca as cca

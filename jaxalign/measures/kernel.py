@@ -6,14 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from jaxalign.alignment.kernel import (
-    KernelScore,
-    alignment_score,
-    angular_cka_score,
-    cka_score,
-    gram_signature,
-    hsic_score,
-)
+from jaxalign._core.checks import as_array
+from jaxalign._core.typing import Array, Float
+from jaxalign.alignment.cka import ANGLE, cka_parts
+from jaxalign.alignment.deconfounded import deconfounded_parts
+from jaxalign.alignment.kernel import KernelScore, alignment_score, gram_signature, hsic_score
 from jaxalign.kernels.base import Kernel
 from jaxalign.kernels.dot_product import Linear
 from jaxalign.measures.measure import Measure, Score, Signature
@@ -83,18 +80,37 @@ def kernel_alignment(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = Non
     )
 
 
-def cka(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None, estimator: str = "biased") -> Measure:  # noqa: B008
+#: What unrelated inputs score, by estimator.
+CKA_CHANCE = {"biased": "grows to 1 with features / examples"}
+CKA_REFERENCES = {
+    "unbiased": "; Song et al. 2012, JMLR 13",
+    "lange": "; Lange et al. 2022, arXiv:2206.10999",
+    "minibatch": "; Nguyen et al. 2021, arXiv:2010.15327",
+    "feature_corrected": "; Chun et al. 2025, arXiv:2502.15104",
+}
+
+
+def cka(
+    *,
+    kernel: Kernel = Linear(),  # noqa: B008
+    kernel_y: Kernel | None = None,
+    estimator: str = "biased",
+    batch_size: int | None = None,
+) -> Measure:
     """`jaxalign.cka` as a measure."""
-    biased = estimator == "biased"
-    return kernel_measure(
+    kernels = given_kernels(kernel, kernel_y)
+    parts = [cka_parts(estimator, k, batch_size) for k in kernels]
+    bounds = {"biased": (0.0, 1.0), "feature_corrected": (-math.inf, math.inf)}
+    return measure_of_kernels(
         "cka",
-        cka_score(estimator),
-        kernel,
-        kernel_y,
+        parts[0][1],
+        [signature for signature, _ in parts],
+        kernels,
+        normalized=True,
         options=estimator,
-        bounds=(0.0, 1.0) if biased else (-1.0, 1.0),
-        chance="grows to 1 with features / examples" if biased else "0, either sign",
-        reference="Kornblith et al. 2019, arXiv:1905.00414" + ("" if biased else "; Song et al. 2012, JMLR 13"),
+        bounds=bounds.get(estimator, (-1.0, 1.0)),
+        chance=CKA_CHANCE.get(estimator, "0, either sign"),
+        reference="Kornblith et al. 2019, arXiv:1905.00414" + CKA_REFERENCES.get(estimator, ""),
     )
 
 
@@ -102,7 +118,7 @@ def angular_cka(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None) ->
     """`jaxalign.angular_cka` as a measure."""
     return kernel_measure(
         "angular_cka",
-        angular_cka_score(),
+        ANGLE,
         kernel,
         kernel_y,
         bounds=(0.0, math.pi / 2),
@@ -130,5 +146,28 @@ def hsic(
         options=f"{estimator},{scaling}" if biased else estimator,
         bounds=(0.0 if biased else -float("inf"), float("inf")),
         chance="above 0, of order 1/n" if biased else "0, either sign",
-        reference="Gretton et al. 2005" + ("" if biased else "; Song et al. 2012, JMLR 13"),
+        reference="Gretton et al. 2005" + CKA_REFERENCES.get(estimator, ""),
+    )
+
+
+def deconfounded_cka(
+    z: Float[Array, "n c"],
+    *,
+    kernel: Kernel = Linear(),  # noqa: B008
+    kernel_z: Kernel | None = None,
+    estimator: str = "biased",
+) -> Measure:
+    """`jaxalign.deconfounded_cka` as a measure; `z` is the confounder of every two inputs, a row for each example."""
+    signature, score = deconfounded_parts(as_array("deconfounded_cka", "z", z), kernel, kernel_z, estimator)
+    own = score.kernel.definition
+    return measure_of_kernels(
+        "deconfounded_cka",
+        score,
+        [signature],
+        [kernel],
+        normalized=True,
+        options=estimator if kernel_z is None else f"{own},{estimator}",
+        bounds=(-1.0, 1.0) if estimator == "biased" else (-math.inf, math.inf),
+        chance="0, either sign" if estimator == "unbiased" else "that of cka",
+        reference="Cui et al. 2022, arXiv:2202.00095",
     )

@@ -13,6 +13,7 @@ from jaxalign._core.numerics import binary_scale, column_centers, fill_rows, saf
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.engines.heavy import heaviest_rows, leave_out, row_lengths
+from jaxalign.engines.products import WITHOUT_DIAGONAL
 from jaxalign.kernels.base import Kernel
 from jaxalign.kernels.gram import Gram, Grams, prepare_rows
 from jaxalign.signatures.batching import stack_layers
@@ -93,8 +94,8 @@ class GramSignature:
         if self.centering != "none":
             origins = tuple(origin * scale for origin in column_centers(raw * factors[:, None], mask))
         factors = factors * scale
-        if self.centering == "unbiased":
-            # U-centering allows any origin. About the mean of the other rows, far outliers have
+        if self.centering in WITHOUT_DIAGONAL:
+            # Centering allows any origin. About the mean of the other rows, far outliers have
             # no large off-diagonal sums, which would have to cancel. All rows together sum to 0.
             rows = lax.stop_gradient(prepare_rows(raw, mask, factors, origins))
             heavy = heaviest_rows(row_lengths([rows]))

@@ -17,7 +17,7 @@ from jaxalign.engines import heavy as heavy_module
 from jaxalign.kernels import RBF, Linear
 from jaxalign.signatures import GramSignature, batching
 
-CENTER = {"none": lambda k: k, "biased": oracle.h_center, "unbiased": oracle.u_center}
+CENTER = oracle.CENTER
 
 
 def layers(n, widths, seed=0):
@@ -60,7 +60,7 @@ def test_engines_equal_the_dense_definition(engine, n):
     matrices_a, matrices_b = ([oracle.linear(x) for x in side] for side in (a, b))
     arrays = [jnp.asarray(x) for x in a], [jnp.asarray(x) for x in b]
     for centering in CENTERINGS:
-        if (centering == "none" and n != 5) or (centering == "unbiased" and n < 4):
+        if (centering == "none" and n != 5) or (centering in ("unbiased", "hollow") and n < 4):
             continue
         across, within = run_compiled(engine, centering, *arrays)
         assert_products(across, matrices_a, matrices_b, centering)
@@ -77,11 +77,11 @@ def test_tiles_of_other_kernels_in_many_blocks(monkeypatch):
         left, right = GramSignature(RBF(2.0)).many(a), GramSignature(RBF(3.0)).many(b)
         return [
             (tiles.tile_products(left, right, centering=c), tiles.tile_products(left, None, centering=c))
-            for c in ("biased", "unbiased")
+            for c in ("biased", "unbiased", "hollow")
         ]
 
     matrices_a, matrices_b = [oracle.rbf(x, 2.0) for x in a], [oracle.rbf(x, 3.0) for x in b]
-    for centering, (across, within) in zip(("biased", "unbiased"), run_rbf(a, b), strict=True):
+    for centering, (across, within) in zip(("biased", "unbiased", "hollow"), run_rbf(a, b), strict=True):
         assert_products(across, matrices_a, matrices_b, centering)
         assert_products(within, matrices_a, matrices_a, centering)
 
@@ -150,7 +150,7 @@ def test_moments_in_many_blocks(monkeypatch, heavy):
     a, b = layers(70, [3, 6]), layers(70, [4], seed=1)
     a[0][5] *= 100
     matrices_a, matrices_b = ([oracle.linear(x) for x in side] for side in (a, b))
-    for centering in ("biased", "unbiased"):
+    for centering in ("biased", "unbiased", "hollow"):
         # Not `run_compiled`, which knows this shape under other settings.
         across, within = jax.jit(partial(run, moments.moment_products, centering))(a, b)
         assert_products(across, matrices_a, matrices_b, centering)

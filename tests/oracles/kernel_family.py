@@ -95,9 +95,47 @@ def _cosine_of(k, l):
     return np.sum(k * l) / np.sqrt(np.sum(k * k) * np.sum(l * l))
 
 
+def hollow_center(k):
+    """`HKH` with its diagonal set to 0 (Lange et al. 2022)."""
+    centered = h_center(k)
+    return centered - np.diag(np.diag(centered))
+
+
+CENTER = {"none": lambda m: m, "biased": h_center, "unbiased": u_center, "hollow": hollow_center}
+
+
 def cka(k, l, estimator="biased"):
-    center = {"none": lambda m: m, "biased": h_center, "unbiased": u_center}[estimator]
+    center = CENTER[estimator]
     return _cosine_of(center(k), center(l))
+
+
+def minibatch_cka(x, y, batches, kernel=linear):
+    """Nguyen et al. (2021): unbiased HSIC averaged over batches of rows, then the ratio."""
+    mean = {
+        name: np.mean([hsic_song(kernel(a[rows]), kernel(b[rows])) for rows in batches])
+        for name, (a, b) in {"xy": (x, y), "xx": (x, x), "yy": (y, y)}.items()
+    }
+    return mean["xy"] / np.sqrt(mean["xx"] * mean["yy"])
+
+
+def feature_corrected_cka(x, y):
+    """Unbiased HSIC of two different features, averaged over all pairs of them that can be."""
+
+    def mean(a, b, same):
+        pairs = [(i, j) for i in range(a.shape[1]) for j in range(b.shape[1]) if not (same and i == j)]
+        return np.mean([hsic_song(linear(a[:, [i]]), linear(b[:, [j]])) for i, j in pairs])
+
+    return mean(x, y, False) / np.sqrt(mean(x, x, True) * mean(y, y, True))
+
+
+def deconfounded_cka(k, l, confounder):
+    """CKA of the residuals of a regression of all entries on those of the confounder, with an intercept."""
+
+    def residual(m):
+        design = np.stack([np.ones(m.size), confounder.ravel()], axis=1)
+        return m - (design @ np.linalg.lstsq(design, m.ravel(), rcond=None)[0]).reshape(m.shape)
+
+    return cka(residual(k), residual(l))
 
 
 def kernel_alignment(k, l):
