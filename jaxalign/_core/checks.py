@@ -109,13 +109,14 @@ def check_rows(function: str, x: Array, mask: Array | None = None, *, argument: 
     check_mask(function, mask, x.shape[0])
 
 
-def check_pair(function: str, x: Array, y: Array, mask: Array | None = None) -> None:
-    """Check two representations of the same examples and their common mask."""
+def check_pair(function: str, x: Array, y: Array, mask: Array | None = None, *, other: str = "y") -> None:
+    """Check two representations of the same examples, `x` and the `other`, and their common mask."""
     check_matrix(function, "x", x)
-    check_matrix(function, "y", y)
+    check_matrix(function, other, y)
     if x.shape[0] != y.shape[0]:
         raise ValueError(
-            f"{function}: x and y must have the same number of rows, one per example, got {x.shape[0]} and {y.shape[0]}"
+            f"{function}: x and {other} must have the same number of rows, one per example, "
+            f"got {x.shape[0]} and {y.shape[0]}"
         )
     check_mask(function, mask, x.shape[0])
 

@@ -39,4 +39,5 @@ from jaxalign.alignment.second_order import second_order_cosine as second_order_
 from jaxalign.alignment.shape import angular_procrustes as angular_procrustes
 from jaxalign.alignment.shape import permutation_distance as permutation_distance
 from jaxalign.alignment.shape import procrustes_distance as procrustes_distance
+from jaxalign.alignment.soft_neighbors import soft_knn as soft_knn
 from jaxalign.alignment.two_samples import mmd as mmd

@@ -39,7 +39,7 @@ def cka_parts(estimator: str, kernel: Kernel, batch_size: int | None = None) -> 
         check_integer("cka", "batch_size", size, minimum=4)
         return MinibatchSignature(kernel, size), MinibatchScore()
     if estimator == "feature_corrected":
-        if not isinstance(kernel, Linear):
+        if not kernel.dot_product or kernel.row_scale_free:
             raise ValueError(
                 f"cka: estimator='feature_corrected' needs a sum over features: kernel must be Linear(), got {kernel!r}"
             )

@@ -125,7 +125,7 @@ def deconfounded_cka(
       made so.
     """
     check_pair("deconfounded_cka", x, y, mask)
-    check_pair("deconfounded_cka", x, z, mask)
+    check_pair("deconfounded_cka", x, z, mask, other="z")
     dtype = accum_dtype(x, y, z)
     signature, score = deconfounded_parts(z, kernel, kernel_z, estimator)
     return score(signature(x.astype(dtype), mask), signature(y.astype(dtype), mask))

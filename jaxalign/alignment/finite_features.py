@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import jax.numpy as jnp
 
-from jaxalign._core.numerics import center_columns
+from jaxalign._core.numerics import mask_rows, matmul, take_rows
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Float, Scalar
+from jaxalign._core.typing import Array, Float, Scalar
+from jaxalign.engines.heavy import heaviest_rows, leave_out, row_lengths
 from jaxalign.engines.planner import gram_products
 from jaxalign.engines.products import combine, drop_rounding
 from jaxalign.kernels.gram import Gram
@@ -48,8 +49,21 @@ class FeatureCorrectedScore:
 
 
 def features_with_themselves(gram: Gram) -> Scalar:
-    """`Σ_f ⟨K_f, K_f⟩` over features `f`, each with the U-centered matrix of its own linear kernel."""
-    squares = center_columns(gram.rows, gram.mask) ** 2
-    second, fourth = jnp.sum(squares, axis=0), jnp.sum(squares * squares, axis=0)
-    # Off its diagonal, the matrix of a centered feature v has the row sums -v_i².
-    return jnp.sum(combine(second * second - fourth, fourth, second * second, gram.count, "unbiased"))
+    """`Σ_f ⟨K_f, K_f⟩` over features `f`, each with the U-centered matrix of its own linear kernel.
+
+    Entries of `K_f` are products of values `v` of the feature. Sums over other rows are taken apart for the
+    longest rows: as differences from sums over all they would lose the digits of what is left.
+    """
+    rows = gram.rows
+    heavy = heaviest_rows(row_lengths([rows]))
+    few, light = take_rows(rows, heavy), mask_rows(rows, leave_out(heavy, rows.shape[0], gram.mask))
+    apart = 1 - jnp.eye(heavy.shape[0], dtype=rows.dtype)
+    light_sum, light_square = jnp.sum(light, axis=0), jnp.sum(light * light, axis=0)
+    others = light_sum[None, :] + jnp.sum(few, axis=0)[None, :] - light
+    others_of_few = light_sum[None, :] + matmul(apart, few)
+    once = light_square[None, :]
+    with_few = jnp.sum(few * few * (2 * once + matmul(apart, few * few)), axis=0)
+    raw = light_square * light_square - jnp.sum(light**4, axis=0) + with_few
+    along = jnp.sum((light * others) ** 2, axis=0) + jnp.sum((few * others_of_few) ** 2, axis=0)
+    total = jnp.sum(light * others, axis=0) + jnp.sum(few * others_of_few, axis=0)
+    return jnp.sum(combine(raw, along, total * total, gram.count, "unbiased"))

@@ -24,7 +24,7 @@ def score_pairs(
     """
     other = a if b is None else b
     half = b is None and symmetric
-    groups_a, groups_b = _by_shape(a), _by_shape(other)
+    groups_a, groups_b = by_shape(a), by_shape(other)
     matrix: Array | None = None
     for members_a in groups_a:
         for members_b in groups_b:
@@ -37,7 +37,7 @@ def score_pairs(
             else:
                 # Where in its stack a signature is, by its index in the list.
                 values = jax.lax.map(
-                    _scorer(score, _stack(a, members_a), _stack(other, members_b)),
+                    _scorer(score, stack(a, members_a), stack(other, members_b)),
                     (
                         jnp.asarray([members_a.index(i) for i, _ in pairs], jnp.int32),
                         jnp.asarray([members_b.index(j) for _, j in pairs], jnp.int32),
@@ -62,11 +62,12 @@ def _scorer(score: Callable[[Any, Any], Scalar], a: Any, b: Any) -> Callable[[tu
     return scored
 
 
-def _stack(signatures: Sequence[Any], members: Sequence[int]) -> Any:
+def stack(signatures: Sequence[Any], members: Sequence[int]) -> Any:
+    """Some signatures of one structure and the same shapes as one, along a leading axis of all arrays."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(signatures[i] for i in members))
 
 
-def _by_shape(signatures: Sequence[Any]) -> list[list[int]]:
+def by_shape(signatures: Sequence[Any]) -> list[list[int]]:
     """Indices of signatures, those of one structure and the same shapes together."""
     groups: dict[Hashable, list[int]] = {}
     for index, signature in enumerate(signatures):

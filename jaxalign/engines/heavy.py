@@ -27,7 +27,8 @@ def heaviest_rows(lengths: Float[Array, "L n"]) -> Int[Array, "h"]:
     """Indices of the rows that are longest in any layer, for their layer, from finite `row_lengths`."""
     typical = jnp.mean(lengths, axis=1, keepdims=True)
     most = jnp.max(safe_divide(lengths, typical), axis=0)
-    return lax.top_k(most, min(HEAVY_ROWS, lengths.shape[1]))[1]
+    # At most half of them: the others say what is typical.
+    return lax.top_k(most, min(HEAVY_ROWS, max(1, lengths.shape[1] // 2)))[1]
 
 
 def leave_out(heavy: Int[Array, "h"], n: int, mask: Bool[Array, "n"] | None = None) -> Bool[Array, "n"]:

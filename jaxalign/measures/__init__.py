@@ -37,6 +37,7 @@ from jaxalign.measures.neighbors import lcs_knn as lcs_knn
 from jaxalign.measures.neighbors import mutual_knn as mutual_knn
 from jaxalign.measures.neighbors import rank_similarity_knn as rank_similarity_knn
 from jaxalign.measures.neighbors import second_order_cosine as second_order_cosine
+from jaxalign.measures.neighbors import soft_knn as soft_knn
 from jaxalign.measures.shape import angular_procrustes as angular_procrustes
 from jaxalign.measures.shape import correlation_match as correlation_match
 from jaxalign.measures.shape import permutation_distance as permutation_distance

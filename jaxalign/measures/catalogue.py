@@ -32,6 +32,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             neighbors.joint_rank_jaccard_knn(),
             neighbors.second_order_cosine(),
             neighbors.cknna(),
+            neighbors.soft_knn(),
             linear.cca(),
             linear.svcca(),
             linear.pwcca(),

@@ -7,6 +7,7 @@ from jaxalign.alignment.cknna import CKNNAScore
 from jaxalign.alignment.kernel import ESTIMATORS
 from jaxalign.alignment.neighbors import NeighborScore
 from jaxalign.alignment.second_order import ENTRIES, SecondOrderScore
+from jaxalign.alignment.soft_neighbors import soft_knn_parts
 from jaxalign.engines.neighbors import METRICS
 from jaxalign.measures.measure import Measure
 from jaxalign.signatures.neighborhoods import NeighborhoodSignature, NeighborKernelSignature
@@ -127,4 +128,18 @@ def cknna(*, k: int = 10, estimator: str = "unbiased", eps: float = 0.0) -> Meas
         invariances=frozenset({"scaling", "row_scaling", "permutation", "orthogonal"}),
         chance="about k / (n - 1)",
         reference=PLATONIC,
+    )
+
+
+def soft_knn(*, k: int = 10, temperature: float = 0.05, metric: str = "cosine") -> Measure:
+    """`jaxalign.soft_knn` as a measure."""
+    signature, score = soft_knn_parts(k, temperature, metric)
+    own = {"row_scaling"} if metric == "cosine" else {"translation"}
+    return Measure(
+        signature=signature,
+        score=score,
+        name="soft_knn",
+        invariances=frozenset({"scaling", "permutation", "orthogonal"} | own),
+        chance="k / (n - 1) at a low temperature, up to 1 at a high one",
+        reference="ours, after Huh et al. 2024, arXiv:2405.07987",
     )

@@ -147,7 +147,7 @@ def test_far_rows_and_offsets_keep_the_digits():
 
 
 def test_noise_scores_zero_and_sampled_features_score_what_the_population_does():
-    """Two populations of 4000 features that share a signal, seen through 30 features each, 200 times."""
+    """Two populations of 4000 features that share a signal, seen through 60 features each, 200 times."""
     g = np.random.default_rng(0)
     signal = g.standard_normal((60, 8))
     x, y = (signal @ g.standard_normal((8, 4000)) + g.standard_normal((60, 4000)) for _ in range(2))
@@ -158,7 +158,7 @@ def test_noise_scores_zero_and_sampled_features_score_what_the_population_does()
         return [cka(x, y, estimator=estimator) for estimator in ("unbiased", "feature_corrected")]
 
     def sample(v):
-        return v[:, g.choice(4000, 30, replace=False)].astype(np.float32)
+        return v[:, g.choice(4000, 60, replace=False)].astype(np.float32)
 
     plain, corrected = np.mean([both(sample(x), sample(y)) for _ in range(200)], axis=0)
     assert corrected == pytest.approx(whole, abs=0.02)
@@ -203,8 +203,9 @@ def test_sums_of_running_moments_are_enough():
     assert float(found[0, 1]) == pytest.approx(oracle.cka(oracle.linear(x), oracle.linear(y), "hollow"), rel=1e-10)
 
 
+@pytest.mark.slow
 def test_all_layers_at_once(tmp_path):
-    """In `compare`, in blocks and out of them, with a confounder that the measure carries."""
+    """In `compare`, in blocks too small for all layers, with a confounder that the measure carries."""
     x, y = (v.astype(np.float32) for v in CASES["A"])
     z = Z.astype(np.float32)
     layers = {"a": x, "b": y, "c": x[:, :5] + y[:, :5], "d": y[:, ::2] * 1.0}
