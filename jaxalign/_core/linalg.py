@@ -82,6 +82,26 @@ def leading_polar_factor(
     return _leading_polar(x * binary_scale(x), variance, rank)
 
 
+def orthonormal_basis(matrix: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """A basis `Q` of the span of the columns: `QᵀQ` is a projector, onto all of the columns that are not 0 as a rule.
+
+    For functions of the span only: which basis it is depends on the conditioning of the matrix, and
+    the derivative is right up to rotations of the basis within itself. A matrix that two passes of Cholesky
+    factors make orthonormal takes a quarter of the time of a decomposition; the others get their
+    `polar_factor`.
+    """
+    x = widen(matrix)
+
+    def decomposed() -> Array:
+        # The span does not depend on the units of a column, the rounding does.
+        return polar_factor(x * jax.lax.stop_gradient(binary_scale(x, axis=0)))
+
+    if x.shape[0] <= x.shape[1]:
+        return decomposed()
+    basis, trusted = _cholesky_basis(x)
+    return jax.lax.cond(trusted > 0, lambda: basis, decomposed)
+
+
 def psd_sqrt(matrix: Float[Array, "n n"], *, ridge: float | Float[Array, ""] = 0.0) -> Float[Array, "n n"]:
     """Symmetric square root of `matrix + ridge I`, for a symmetric positive semidefinite `matrix`.
 
@@ -147,6 +167,43 @@ def _polar_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> t
         tangent += matmul(u * inverse[None, :], left - matmul(inner, vt))
     norm_tangent = jnp.sum(jnp.where(inside, jnp.diagonal(inner), 0))
     return (matmul(u * h[None, :], vt), jnp.sum(s)), (tangent, norm_tangent)
+
+
+@jax.custom_jvp
+def _cholesky_basis(x: Array) -> tuple[Array, Array]:
+    """`X R⁻¹` with `RᵀR = XᵀX`, in two passes; and 1 where it is orthonormal but for columns of 0, else 0 and 0.
+
+    The first pass loses digits by the square of the condition, which the second finds and mends.
+    """
+    present = jnp.any(x != 0, axis=0)
+    both, eye = present[:, None] & present[None, :], jnp.eye(x.shape[1], dtype=x.dtype)
+
+    def improved(q: Array) -> tuple[Array, Array]:
+        """Nearer to orthonormal, and how far it was, but for the lengths of the columns."""
+        gram = jnp.where(both, contract(q, q, (0, 0)), eye)
+        units = 1 / jnp.sqrt(jnp.diagonal(gram))
+        gram = gram * units[:, None] * units[None, :]
+        factor = jax.lax.linalg.cholesky(gram)
+        inverse = jax.lax.linalg.triangular_solve(factor, jnp.diag(units), left_side=True, lower=True)
+        return matmul(q, inverse.T), jnp.sum((gram - eye) ** 2)
+
+    q, _ = improved(x)
+    q, error = improved(q)
+    # What the second pass was given: near enough for one to be exact.
+    trusted = error < 0.01
+    return jnp.where(trusted, q, 0), trusted.astype(x.dtype)
+
+
+@_cholesky_basis.defjvp
+def _cholesky_basis_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[tuple, tuple]:
+    """The part of the change that leaves the span: `(I - QQᵀ) dX (QᵀX)⁻¹`."""
+    (x,), (dx,) = primals, tangents
+    q, trusted = _cholesky_basis(x)
+    present = jnp.any(q != 0, axis=0)
+    factor = jnp.where(present[:, None] & present[None, :], contract(q, x, (0, 0)), 0)
+    factor = factor + jnp.diag(jnp.where(present, 0, 1).astype(x.dtype))
+    outside = jnp.where(present[None, :], dx - matmul(q, contract(q, dx, (0, 0))), 0)
+    return (q, trusted), (jnp.linalg.solve(factor.T, outside.T).T, jnp.zeros_like(trusted))
 
 
 def _leading(s: Array, shape: tuple[int, ...], variance: float, rank: int | None) -> Array:

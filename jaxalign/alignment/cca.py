@@ -19,6 +19,7 @@ from jaxalign._core.numerics import accum_dtype, cross_matmul, safe_divide, safe
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.pairs import score_pairs
+from jaxalign.engines.moments import squared_moments
 from jaxalign.signatures.whitened import Whitened, WhitenedSignature
 
 
@@ -26,28 +27,23 @@ def _mean(product: Array, x: Whitened, y: Whitened) -> Scalar:
     return safe_divide(nuclear_norm(product), jnp.minimum(x.rank, y.rank), otherwise=jnp.nan)
 
 
-def _mean_squared(product: Array, x: Whitened, y: Whitened) -> Scalar:
-    return safe_divide(jnp.sum(product * product), jnp.minimum(x.rank, y.rank), otherwise=jnp.nan)
-
-
 def _top(product: Array, x: Whitened, y: Whitened) -> Scalar:
     largest = jnp.linalg.svd(product, compute_uv=False)[0]
     return jnp.where(jnp.minimum(x.rank, y.rank) > 0, largest, jnp.nan)
 
 
-def _yanai(product: Array, x: Whitened, y: Whitened) -> Scalar:
-    return safe_divide(jnp.sum(product * product), safe_sqrt(x.rank) * safe_sqrt(y.rank), otherwise=jnp.nan)
-
-
-def _larger_rank(product: Array, x: Whitened, y: Whitened) -> Scalar:
-    return safe_divide(jnp.sum(product * product), jnp.maximum(x.rank, y.rank), otherwise=jnp.nan)
-
-
-#: One number from the product of two bases, by the name that `cca` takes.
-REDUCTIONS: Mapping[str, Callable[[Array, Whitened, Whitened], Scalar]] = MappingProxyType(
-    {"mean": _mean, "mean_squared": _mean_squared, "top": _top, "yanai": _yanai}
+#: One number from the product of two bases.
+OF_PRODUCT: Mapping[str, Callable[[Array, Whitened, Whitened], Scalar]] = MappingProxyType({"mean": _mean, "top": _top})
+#: By what the sum of the squares of the correlations is divided, from both ranks. No singular value is needed for it.
+OF_SQUARES: Mapping[str, Callable[[Array, Array], Array]] = MappingProxyType(
+    {
+        "mean_squared": jnp.minimum,
+        "yanai": lambda one, other: safe_sqrt(one) * safe_sqrt(other),
+        "larger_rank": jnp.maximum,
+    }
 )
-_ALL = {**REDUCTIONS, "larger_rank": _larger_rank}
+#: What `cca` takes.
+REDUCTIONS = ("mean", "mean_squared", "top", "yanai")
 
 
 @pytree_dataclass
@@ -55,19 +51,31 @@ class CorrelationScore:
     """A number made of the canonical correlations of two whitened representations.
 
     Attributes:
-      reduce: one of `REDUCTIONS`, or `"larger_rank"`: the sum of squares over the larger rank.
+      reduce: one of `OF_PRODUCT` or `OF_SQUARES`.
     """
 
     reduce: str = field(default="mean", metadata={"static": True})
 
     def __call__(self, x: Whitened, y: Whitened) -> Scalar:
         """The score of one pair."""
-        value = _ALL[self.reduce](cross_matmul(x.rows, y.rows), x, y)
-        return jnp.where(x.constant | y.constant, jnp.nan, value)
+        return self.matrix([x], [y])[0, 0]
 
     def matrix(self, a: Sequence[Whitened], b: Sequence[Whitened] | None = None) -> Float[Array, "La Lb"]:
         """Every layer of one side against every layer of the other (None: against itself)."""
-        return score_pairs(self, a, b, symmetric=True)
+        if self.reduce in OF_PRODUCT:
+            return score_pairs(self._of_product, a, b, symmetric=True)
+        layers = [*a, *(b or ())]
+        ranks, constant = (jnp.stack([getattr(layer, name) for layer in layers]) for name in ("rank", "constant"))
+        # Of a projector, the squared norm is the rank.
+        squares, _ = squared_moments([layer.rows for layer in layers], len(a), b is None, None, own=ranks)
+        one, other = slice(len(a)), slice(0 if b is None else len(a), None)
+        divisor = OF_SQUARES[self.reduce](ranks[one, None], ranks[None, other])
+        undefined = constant[one, None] | constant[None, other]
+        return jnp.where(undefined, jnp.nan, safe_divide(squares, divisor, otherwise=jnp.nan))
+
+    def _of_product(self, x: Whitened, y: Whitened) -> Scalar:
+        value = OF_PRODUCT[self.reduce](cross_matmul(x.rows, y.rows), x, y)
+        return jnp.where(x.constant | y.constant, jnp.nan, value)
 
 
 def svcca_signature(variance: float, rank: int | None) -> WhitenedSignature:

@@ -69,7 +69,7 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
         cross = finish_cross(cross, sums[one], sums[other], count, centering, sides)
         own = finish_self(own, sums, count, centering, levels)
     else:
-        cross, own = _squared_moments(layers, len(a), b is None, heavy)
+        cross, own = squared_moments(layers, len(a), b is None, heavy)
     units = jnp.stack([gram.units for gram in grams])
     products = Products(
         cross=cross, self_a=own[one], self_b=own[other], units_a=units[one], units_b=units[other], count=count
@@ -77,8 +77,12 @@ def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: s
     return products.only_of(sound[one], sound[other])
 
 
-def _squared_moments(
-    layers: list[Float[Array, "n _d"]], split: int, same: bool, heavy: Int[Array, "h"] | None
+def squared_moments(
+    layers: list[Float[Array, "n _d"]],
+    split: int,
+    same: bool,
+    heavy: Int[Array, "h"] | None,
+    own: Float[Array, "L"] | None = None,
 ) -> tuple[Float[Array, "La Lb"], Float[Array, "L"]]:
     """`‖X_aᵀX_b‖²` of all pairs, and `‖XᵀX‖²` of all layers.
 
@@ -87,8 +91,9 @@ def _squared_moments(
       split: how many belong to the first side, static.
       same: there is no other side: only pairs above the diagonal are computed, static.
       heavy: rows to add last, if any.
+      own: `‖XᵀX‖²` of all layers, where that is known.
     """
-    own = jnp.stack([gram_norm(x, heavy) for x in layers])
+    own = jnp.stack([gram_norm(x, heavy) for x in layers]) if own is None else own
     widths = [x.shape[1] for x in layers]
     if not same:
         across = cross_moments([(layers[:split], layers[split:])], heavy)[0]
@@ -200,7 +205,7 @@ def _off_diagonal(
     light = leave_out(heavy, layers[0].shape[0], mask)
     # Their means over exactly the light rows: each layer may have had outliers of its own.
     layers = [mask_rows(x - column_mean(x, light)[None, :], mask) for x in layers]
-    cross, own = _squared_moments([mask_rows(x, light) for x in layers], split, same, None)
+    cross, own = squared_moments([mask_rows(x, light) for x in layers], split, same, None)
     few = [take_rows(x, heavy) for x in layers]
     hollow, sums = _hollow(layers, few, heavy, light)
     diagonals = jnp.stack([jnp.sum(x * x, axis=1) for x in layers])

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxalign._core.checks import check_ridge
-from jaxalign._core.linalg import leading_polar_factor, polar_factor
+from jaxalign._core.linalg import leading_polar_factor, orthonormal_basis, polar_factor
 from jaxalign._core.numerics import binary_scale, center_columns, cross_matmul, mask_rows, row_count, widen
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
@@ -56,9 +56,9 @@ class Whitened:
 
 @pytree_dataclass
 class WhitenedSignature:
-    """Makes the `Whitened` of a representation: `X (XᵀX + n·ridge I)^(-1/2)`.
+    """Makes the `Whitened` of a representation: `X (XᵀX + n·ridge I)^(-1/2)`, without a ridge up to a rotation.
 
-    Of all bases it is the one whose derivative exists where singular values coincide or vanish.
+    Its derivative exists where singular values coincide or vanish.
 
     Args:
       ridge: added to the variances, in the square of the units of the input.
@@ -128,8 +128,7 @@ class WhitenedSignature:
         if self.variance < 1 or self.rank is not None:
             factor, rank = leading_polar_factor(rows, variance=self.variance, rank=self.rank)
             return Whitened(factor, lax.stop_gradient(rank), constant)
-        # The span does not depend on the units of a feature, the rounding does.
-        factor = polar_factor(rows * lax.stop_gradient(binary_scale(rows, axis=0)))
+        factor = orthonormal_basis(rows)
         rank = lax.stop_gradient(jnp.round(jnp.sum(factor * factor)))
         return Whitened(factor, rank, constant)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -249,3 +251,59 @@ def test_the_gradient_shares_the_decomposition_of_the_value():
 def test_lowers_for_accelerators(name):
     exported = jax.export.export(jax.jit(FUNCTIONS[name]), platforms=["cpu", "cuda", "tpu"])(jnp.ones((5, 4)))
     assert exported.platforms == ("cpu", "cuda", "tpu")
+
+
+def columns(condition, n=40, d=6):
+    """Singular values from 1 to 1 / condition."""
+    g = np.random.default_rng(0)
+    u, v = (np.linalg.qr(g.standard_normal((rows, d)))[0] for rows in (n, d))
+    return (u * np.geomspace(1, 1 / condition, d)) @ v.T
+
+
+@pytest.mark.parametrize("condition", [1, 1e2, 1e3, 1e5])
+def test_an_orthonormal_basis_spans_the_columns(x64, condition):
+    """By Cholesky factors where they do, decomposed where they do not; units of columns do not matter."""
+    x = columns(condition) * np.array([1, 1e-12, 1e9, 1, 3, 1])
+    found = np.asarray(jax.jit(linalg.orthonormal_basis)(jnp.asarray(x, float)), np.float64)
+    basis = np.linalg.qr(np.asarray(jnp.asarray(x, float), np.float64))[0]
+    precision = 2e-15 if x64 else 1e-6
+    np.testing.assert_allclose(found.T @ found, np.eye(6), atol=10 * precision)
+    np.testing.assert_allclose(found @ found.T, basis @ basis.T, atol=10 * precision * condition)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_an_orthonormal_basis_leaves_out_what_is_no_direction(x64, scale):
+    """Zero, equal and dependent columns: the rank is that of the span."""
+    x = columns(10)
+    x = np.concatenate([x, np.zeros((40, 2)), x[:, :2], x[:, :1] + x[:, 1:2]], axis=1) * scale
+    found = np.asarray(linalg.orthonormal_basis(jnp.asarray(x, float)), np.float64)
+    basis = np.linalg.qr(columns(10))[0]
+    np.testing.assert_allclose(found @ found.T, basis @ basis.T, atol=1e-13 if x64 else 2e-5)
+    padded = np.asarray(linalg.orthonormal_basis(jnp.asarray(x[:, :8], float)), np.float64)
+    np.testing.assert_allclose(padded @ padded.T, basis @ basis.T, atol=1e-13 if x64 else 2e-5)
+    assert not np.any(linalg.orthonormal_basis(jnp.zeros((9, 3))))
+    assert np.isnan(linalg.orthonormal_basis(jnp.asarray(x, float).at[3, 3].set(jnp.nan))).any()
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("condition", "digits"), [(10, 1e-6), (1e8, 1e-3)])
+def test_derivatives_of_functions_of_the_span(condition, digits):
+    """First and second, where Cholesky factors serve and where they do not, with a column of zeros."""
+    x = np.concatenate([columns(condition, 12, 3), np.zeros((12, 1))], axis=1)
+    g = np.random.default_rng(1)
+    weights = g.standard_normal((12, 12))
+    weights = weights @ weights.T
+    # Directions of small singular values turn fast: steps are small, and differences have few digits.
+    direction, step = g.standard_normal(x.shape) * (np.arange(4) < 3), 1e-4 / condition
+
+    def of_span(x):
+        basis = linalg.orthonormal_basis(x)
+        return jnp.sum((weights @ basis) * basis) ** 2
+
+    def slope(x):
+        return jnp.sum(jax.grad(of_span)(x) * direction)
+
+    compiled = [jax.jit(f) for f in (of_span, slope, lambda x: jnp.sum(jax.grad(slope)(x) * direction))]
+    for function, derivative in itertools.pairwise(compiled):
+        wanted = (function(x + step * direction) - function(x - step * direction)) / (2 * step)
+        assert float(derivative(x)) == pytest.approx(float(wanted), rel=digits)
