@@ -2,192 +2,168 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
-from types import MappingProxyType
-
 import jax.numpy as jnp
-from jax import lax
 
-from jaxalign._core.checks import check_choice, check_pair, check_rows
+from jaxalign._core.checks import check_choice, check_floating, check_pair, check_rows, describe
 from jaxalign._core.jit import jit
-from jaxalign._core.numerics import accum_dtype, safe_divide, safe_sqrt
-from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Bool, Float, Scalar
-from jaxalign.alignment.pairs import score_pairs
-from jaxalign.signatures.rdm import DISSIMILARITIES, RDM, RDMSignature, dissimilarities
-
-#: Entries of one matrix that are compared with all others at a time, for Kendall's tau.
-BLOCK_ENTRIES = 64
-
-
-def _centered(x: RDM) -> Float[Array, "n h"]:
-    total = jnp.maximum(jnp.sum(x.weights), 1)
-    # Twice, as for any mean: what the first leaves is the same everywhere.
-    once = x.entries - jnp.sum(x.entries * x.weights) / total
-    return once - jnp.sum(once * x.weights) / total
-
-
-def _cosine(x: Array, y: Array, weights: Array) -> Scalar:
-    norms = safe_sqrt(jnp.sum(x * x * weights)) * safe_sqrt(jnp.sum(y * y * weights))
-    return safe_divide(jnp.sum(x * y * weights), norms, otherwise=jnp.nan)
-
-
-def _pearson(x: RDM, y: RDM) -> Scalar:
-    return _cosine(_centered(x), _centered(y), x.weights)
-
-
-def _plain_cosine(x: RDM, y: RDM) -> Scalar:
-    return _cosine(x.entries, y.entries, x.weights)
-
-
-def _rho_a(x: RDM, y: RDM) -> Scalar:
-    """Spearman's coefficient without a correction for ties: that of random ranks among equals, on average."""
-    total = jnp.maximum(jnp.sum(x.weights), 1)
-    covariance = jnp.sum(_centered(x) * _centered(y) * x.weights)
-    # Ranks go up to 1: the sum of squares of `total` different ones is (total² - 1) / (12 total).
-    return jnp.where(total > 1, covariance * 12 * total / jnp.maximum(total * total - 1, 1), jnp.nan)
-
-
-def _tau(x: RDM, y: RDM, *, corrected: bool) -> Scalar:
-    """Kendall's tau: orders of two entries that agree, less those that do not, over all, or over those not tied."""
-    one, other, weights = (values.reshape(-1) for values in (x.entries, y.entries, x.weights))
-
-    def against_all(entry: tuple[Array, Array, Array]) -> tuple[Scalar, Scalar, Scalar]:
-        signs_x, signs_y = jnp.sign(entry[0] - one), jnp.sign(entry[1] - other)
-        weight = entry[2] * weights
-        return (
-            jnp.sum(signs_x * signs_y * weight),
-            jnp.sum(jnp.abs(signs_x) * weight),
-            jnp.sum(jnp.abs(signs_y) * weight),
-        )
-
-    agreement, untied_x, untied_y = (
-        jnp.sum(part) for part in lax.map(against_all, (one, other, weights), batch_size=BLOCK_ENTRIES)
-    )
-    total = jnp.sum(weights)
-    norm = safe_sqrt(untied_x) * safe_sqrt(untied_y) if corrected else total * (total - 1)
-    return safe_divide(agreement, norm, otherwise=jnp.nan)
-
-
-def _tau_a(x: RDM, y: RDM) -> Scalar:
-    return _tau(x, y, corrected=False)
-
-
-def _tau_b(x: RDM, y: RDM) -> Scalar:
-    return _tau(x, y, corrected=True)
-
-
-#: By the name that `rsa` takes; and what of the entries is compared.
-COMPARISONS: Mapping[str, tuple[Callable[[RDM, RDM], Scalar], str]] = MappingProxyType(
-    {
-        "spearman": (_pearson, "rank"),
-        "pearson": (_pearson, "value"),
-        "cosine": (_plain_cosine, "value"),
-        "kendall": (_tau_b, "order"),
-        "tau_a": (_tau_a, "order"),
-        "rho_a": (_rho_a, "rank"),
-    }
+from jaxalign._core.numerics import accum_dtype
+from jaxalign._core.typing import Array, Bool, Float
+from jaxalign.alignment.rdm_comparisons import COMPARISONS, RDMScore, compared_signature
+from jaxalign.signatures.dissimilarities import (
+    NOISE_METRICS,
+    Dissimilarity,
+    check_dissimilarity,
+    check_divides,
+    dissimilarities,
+    examples_that_count,
 )
+from jaxalign.signatures.rdm import RDMSignature
+from jaxalign.signatures.second_moments import SecondMomentSignature
+from jaxalign.signatures.whitened import warn_if_spanning
 
 
-@pytree_dataclass
-class RDMScore:
-    """How alike two dissimilarity matrices are.
-
-    Attributes:
-      comparison: one of `COMPARISONS`.
-    """
-
-    comparison: str = field(default="spearman", metadata={"static": True})
-
-    def __call__(self, x: RDM, y: RDM) -> Scalar:
-        """The score of one pair."""
-        return jnp.where(x.defined & y.defined, COMPARISONS[self.comparison][0](x, y), jnp.nan)
-
-    def matrix(self, a: Sequence[RDM], b: Sequence[RDM] | None = None) -> Float[Array, "La Lb"]:
-        """Every layer of one side against every layer of the other (None: against itself)."""
-        return score_pairs(self, a, b, symmetric=True)
-
-
-def rsa_parts(metric: str, comparison: str) -> tuple[RDMSignature, RDMScore]:
+def rsa_parts(metric: str, comparison: str, repeats: int = 1) -> tuple[RDMSignature | SecondMomentSignature, RDMScore]:
     """Signature and score behind `rsa`.
 
     Raises:
-      ValueError: for an unknown metric or comparison.
+      ValueError: for an unknown metric or comparison, or too few repeats for the metric.
+      TypeError: for repeats that are no integer.
     """
     check_choice("rsa", "comparison", comparison, COMPARISONS)
-    return RDMSignature(metric, COMPARISONS[comparison][1]), RDMScore(comparison)
+    return compared_signature(Dissimilarity(metric, repeats), comparison), RDMScore(comparison)
 
 
-@jit(static=("metric",))
+def _check_noise(metric: str, noise: Array, x: Array) -> None:
+    if metric not in NOISE_METRICS:
+        raise ValueError(f"rdm: noise is used by {' and '.join(NOISE_METRICS)} only, got metric={metric!r}")
+    check_floating("rdm", "noise", noise)
+    if noise.shape != (x.shape[1], x.shape[1]):
+        raise ValueError(
+            f"rdm: noise must be a covariance of shape ({x.shape[1]}, {x.shape[1]}), got {describe(noise)}"
+        )
+
+
+@jit(static=("metric", "repeats"))
 def rdm(
-    x: Float[Array, "n d"], *, metric: str = "correlation", mask: Bool[Array, "n"] | None = None
-) -> Float[Array, "n n"]:
+    x: Float[Array, "n d"],
+    *,
+    metric: str = "correlation",
+    repeats: int = 1,
+    noise: Float[Array, "d d"] | None = None,
+    mask: Bool[Array, "n"] | None = None,
+) -> Float[Array, "m m"]:
     r"""Representational dissimilarity matrix: a dissimilarity for every two examples.
 
-    `"correlation"` 1 - Pearson correlation of two rows over features; `"cosine"` 1 - their cosine;
-    `"euclidean"` their distance; `"sqeuclidean"` its square (not divided by the number of features).
+    - `"correlation"` 1 - Pearson correlation of two rows over features; `"cosine"` 1 - their cosine;
+    - `"euclidean"` their distance; `"sqeuclidean"` its square;
+    - `"mahalanobis"` their distance in units of a covariance $S$: $\sqrt{(x_i - x_j)^\top S^{-1} (x_i - x_j)}$;
+    - `"crossnobis"` the square of that for repeated measurements, cross-validated: the mean over ordered pairs of
+      different repeats $a \ne b$ of $(x_i^a - x_j^a)^\top S^{-1} (x_i^b - x_j^b)$, which noise does not raise;
+    - `"poisson"` divergence of Poisson rates, both ways: $\sum_c (\lambda_{ic} - \lambda_{jc})
+      (\log \lambda_{ic} - \log \lambda_{jc})$ with $\lambda = (x + 0.1) / 1.1$, a count drawn a little to the rate 1.
+
+    None is divided by the number of features.
 
     Args:
       x: activations, shape `(n, d)`; row `i` is example `i`.
       metric: as above.
-      mask: shape `(n,)`; `False` rows are padding, may hold any value, and are NaN in the matrix.
+      repeats: how often every example was measured: row `b * m + i` is measurement `b` of example `i` of
+        `m = n / repeats`. At least 2 for `"crossnobis"`; other metrics take the mean of the repeats.
+      noise: $S$, a covariance `(d, d)`, a JAX or NumPy array; only for `"mahalanobis"`, for which it is otherwise the
+        covariance of the examples (divided by `m - 1`), and `"crossnobis"`, for which it is otherwise that
+        of the measurements about the mean of their example (divided by `m (repeats - 1)`), shrunk to a multiple of the
+        identity by the rule of Ledoit and Wolf for all `n` residuals.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value. An example counts when all its
+        repeats do; others are NaN in the matrix.
 
     Returns:
-      Shape `(n, n)`, symmetric, 0 on the diagonal. NaN against a row without direction: constant
-      by correlation, 0 by cosine.
+      Shape `(m, m)`, symmetric, 0 on the diagonal. `"crossnobis"` is unbiased for a noise that is independent
+      between repeats and a given $S$, so it may be negative. NaN against a row for which the metric is not
+      defined: constant by correlation, 0 by cosine, with a negative entry by poisson; everywhere by crossnobis when
+      there is no noise. Directions without any noise count for nothing. With no more examples than
+      features + 1, distances by their own covariance are all equal, and a warning says so.
 
     Raises:
-      ValueError: at trace time, when `x` is not an `(n, d)` matrix, or for an unknown metric.
-      TypeError: at trace time, on non-floating input.
+      ValueError: at trace time, when `x` is not an `(n, d)` matrix, for an unknown metric, repeats that do not divide
+        `n` or are too few for crossnobis, a noise of another shape or for a metric that has none.
+      TypeError: at trace time, on non-floating input, or repeats that are no integer.
 
     Example:
       >>> rdm(jnp.array([[0., 1.], [1., 0.], [0., 2.]]), metric="cosine").tolist()
       [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
 
     Reference:
-      Kriegeskorte, Mur and Bandettini (2008), Representational similarity analysis.
+      Kriegeskorte, Mur and Bandettini (2008), Representational similarity analysis; crossnobis: Walther et al. (2016),
+      Reliability of dissimilarity measures for multi-voxel pattern analysis; noise: Ledoit and Wolf (2004), A
+      well-conditioned estimator for large-dimensional covariance matrices; poisson: Schütt et al. (2023). rsatoolbox
+      divides by the number of features, calls the square "euclidean" and "mahalanobis", and takes a precision
+      matrix for noise, the identity when there is none.
     """
     check_rows("rdm", x, mask)
-    check_choice("rdm", "metric", metric, DISSIMILARITIES)
-    found = dissimilarities(x, metric, mask)
+    check_dissimilarity("rdm", metric, repeats)
+    check_divides("rdm", repeats, x.shape[0])
+    if noise is not None:
+        _check_noise(metric, noise, x)
+        dtype = accum_dtype(x, noise)
+        x, noise = x.astype(dtype), noise.astype(dtype)
+    elif metric == "mahalanobis":
+        warn_if_spanning(x[: x.shape[0] // repeats])
+    mask = examples_that_count(mask, repeats)
+    found = dissimilarities(x, metric, mask, repeats=repeats, noise=noise)
     return found if mask is None else jnp.where(mask[:, None] & mask[None, :], found, jnp.nan)
 
 
-@jit(static=("metric", "comparison"))
+@jit(static=("metric", "comparison", "repeats"))
 def rsa(
     x: Float[Array, "n p"],
     y: Float[Array, "n q"],
     *,
     metric: str = "correlation",
     comparison: str = "spearman",
+    repeats: int = 1,
     mask: Bool[Array, "n"] | None = None,
 ) -> Float[Array, ""]:
     r"""Representational similarity analysis: how alike the dissimilarities of examples are in two inputs.
 
     Each two different examples count once. `"spearman"` and `"kendall"` (tau-b) correct for ties,
     `"rho_a"` and `"tau_a"` do not, so that a matrix with many ties cannot win by them; `"pearson"` and
-    `"cosine"` compare the dissimilarities themselves. Cosine with squared Euclidean distances is not linear
-    CKA, which centers the matrices.
+    `"cosine"` compare the dissimilarities themselves.
+
+    Dissimilarities that share an example are not independent. The other comparisons take them for squared
+    distances $D$ and compare the second moments $G = -HDH / 2$, with $H$ that centers:
+
+    - `"whitened_cosine"` their cosine, $\langle G_1, G_2 \rangle / (\|G_1\|_F \|G_2\|_F)$: linear CKA for
+      `"sqeuclidean"`;
+    - `"whitened_correlation"` the same after the mean dissimilarity is taken off, the part of $G$ along $H$, so that
+      inputs with all examples equally far apart gain nothing by it;
+    - `"bures"` their normalized Bures similarity, $\mathrm{tr}\,(G_1^{1/2} G_2\, G_1^{1/2})^{1/2} /
+      \sqrt{\mathrm{tr}\,G_1\, \mathrm{tr}\,G_2}$ with negative eigenvalues taken for 0: for `"sqeuclidean"` the cosine
+      of `angular_procrustes`, which is cheaper.
 
     Args:
       x: activations, shape `(n, p)`; row `i` is example `i`.
       y: activations, shape `(n, q)`, same examples in the same order.
-      metric: dissimilarity of rows: `"correlation"`, `"cosine"`, `"euclidean"`, `"sqeuclidean"`.
+      metric: dissimilarity of rows: `"correlation"`, `"cosine"`, `"euclidean"`, `"sqeuclidean"`, `"mahalanobis"`,
+        `"crossnobis"`, `"poisson"`; see `rdm`. For a noise covariance of your own multiply the inputs
+        by its inverse square root and take `"sqeuclidean"`.
       comparison: as above.
+      repeats: how often every example was measured, in both inputs; see `rdm`.
       mask: shape `(n,)`; `False` rows are padding and may hold any value.
 
     Returns:
-      A scalar in `[-1, 1]`. NaN when all dissimilarities of an input are equal, or one is not defined (a
-      constant row, by correlation; a zero row, by cosine). Where only the order counts, the last 6 bits of
-      dissimilarities are dropped first, so that rounding breaks few ties; of those that differ by less
-      than 1e-5 in float32, some become ties. Ranks take a sort of `n² / 2` numbers an input. Kendall's tau takes a
-      time of order `n⁴`: for a few hundred examples. The gradient is 0 by ranks.
+      A scalar in `[-1, 1]`; `"bures"` in `[0, 1]`, and so `"cosine"` and `"whitened_cosine"`, except with
+      `"crossnobis"` and, whitened, with `"poisson"`. NaN when all dissimilarities of an input are equal (by
+      `"cosine"`, `"whitened_cosine"`, `"bures"`: are 0), or one is not defined (see `rdm`). Where only the order
+      counts, the last 6 bits of dissimilarities are dropped first, so that rounding breaks few ties; of those that
+      differ by less than 1e-5 in float32, some become ties. Ranks take a sort of `n² / 2` numbers an input, `"bures"`
+      a decomposition of an `n × n` matrix an input and another one a pair. Kendall's tau takes a time of order
+      `n⁴`: for a few hundred examples. The gradient is 0 by ranks, finite by the
+      others, and by `"bures"` exact where no eigenvalue is negative.
 
     Raises:
-      ValueError: at trace time, on rank or row-count mismatch, an unknown metric or comparison.
-      TypeError: at trace time, on non-floating input.
+      ValueError: at trace time, on rank or row-count mismatch, an unknown metric or comparison, repeats that do not
+        divide the rows or are too few for crossnobis.
+      TypeError: at trace time, on non-floating input, or repeats that are no integer.
 
     Example:
       >>> x = jnp.array([[0., 1., 4.], [1., 0., 2.], [2., 2., 1.], [0., 3., 1.]])
@@ -196,9 +172,10 @@ def rsa(
 
     Reference:
       Kriegeskorte, Mur and Bandettini (2008); comparisons: Nili et al. (2014), A toolbox for
-      representational similarity analysis; rho-a: Schütt et al. (2023).
+      representational similarity analysis; rho-a: Schütt et al. (2023); whitened: Diedrichsen et al. (2021),
+      arXiv:2007.02789.
     """
     check_pair("rsa", x, y, mask)
-    signature, score = rsa_parts(metric, comparison)
+    signature, score = rsa_parts(metric, comparison, repeats)
     dtype = accum_dtype(x, y)
     return score(signature(x.astype(dtype), mask), signature(y.astype(dtype), mask))

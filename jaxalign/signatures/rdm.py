@@ -10,24 +10,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxalign._core.checks import check_choice
-from jaxalign._core.numerics import (
-    binary_scale,
-    center_columns,
-    mask_rows,
-    normalize_rows,
-    safe_sqrt,
-    take_rows,
-    widen,
-)
+from jaxalign._core.numerics import binary_scale, take_rows
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float
-from jaxalign.kernels.squared_distance import squared_distances
-from jaxalign.signatures.batching import map_layers
+from jaxalign.signatures.dissimilarities import DISSIMILARITIES as DISSIMILARITIES
+from jaxalign.signatures.dissimilarities import Dissimilarity, counted_entries
 
-#: How two rows are compared.
-DISSIMILARITIES = ("correlation", "cosine", "euclidean", "sqeuclidean")
-#: What becomes of the entries: as they are; without the digits that are rounding, to be put in order;
-#: or their ranks.
+#: What becomes of the entries: as they are, in units of their own; without the digits that are rounding, to
+#: be put in order; or their ranks.
 SCALES = ("value", "order", "rank")
 #: Bits at the end of a number that rounding has made.
 ROUNDING_BITS = 6
@@ -54,52 +44,49 @@ class RDMSignature:
     """Makes the `RDM` of a representation.
 
     Args:
-      metric: one of `DISSIMILARITIES`.
+      dissimilarity: how two examples are compared.
       scale: one of `SCALES`; ranks go from 0 to 1, and equal entries share their mean rank.
     """
 
-    metric: str = field(default="correlation", metadata={"static": True})
+    dissimilarity: Dissimilarity = Dissimilarity()
     scale: str = field(default="value", metadata={"static": True})
 
     #: A number for every two examples.
     compact: ClassVar[bool] = False
 
     def __post_init__(self):
-        check_choice("rsa", "metric", self.metric, DISSIMILARITIES)
         check_choice("RDMSignature", "scale", self.scale, SCALES)
 
     @property
     def ignores_zero_features(self) -> bool:
-        """Whether zero features change nothing: not where the mean of a row's features is taken off."""
-        return self.metric != "correlation"
+        """As said by the dissimilarity."""
+        return self.dissimilarity.ignores_zero_features
 
     @property
     def definition(self) -> str:
         """The dissimilarity."""
-        return self.metric
+        return self.dissimilarity.definition
 
     def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> RDM:
         """The signature of one representation, `(n, d)`."""
-        n = x.shape[0]
-        columns, weights = pairs_once(n)
+        return self.many([x], mask)[0]
+
+    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[RDM]:
+        """The signatures of several representations of the same examples."""
+        return self.dissimilarity.map(self._of_matrix, layers, mask)
+
+    def _of_matrix(self, matrix: Float[Array, "n n"], mask: Bool[Array, "n"] | None) -> RDM:
+        columns, weights = pairs_once(matrix.shape[0])
         if mask is not None:
             weights = weights * (mask[:, None] & take_rows(mask, columns)).astype(weights.dtype)
-        weights = weights.astype(widen(x).dtype)
-        entries = jnp.take_along_axis(dissimilarities(x, self.metric, mask), columns, axis=1)
-        defined = ~jnp.any(jnp.isnan(entries) & (weights > 0))
-        # What does not count must not reach sums or gradients.
-        entries = jnp.where((weights > 0) & defined, entries, 0)
+        weights = weights.astype(matrix.dtype)
+        counted, defined = counted_entries(matrix, mask)
+        entries = jnp.take_along_axis(counted * binary_scale(counted), columns, axis=1)
         if self.scale != "value":
             entries = drop_rounding_bits(lax.stop_gradient(entries))
         if self.scale == "rank":
             entries = ranks(entries, weights)
         return RDM(entries, weights, defined)
-
-    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[RDM]:
-        """The signatures of several representations of the same examples."""
-        if self.ignores_zero_features:
-            return map_layers(lambda x: self(x, mask), layers)
-        return [self(x, mask) for x in layers]
 
 
 def pairs_once(n: int) -> tuple[Array, Float[Array, "n h"]]:
@@ -109,26 +96,6 @@ def pairs_once(n: int) -> tuple[Array, Float[Array, "n h"]]:
     row, column = (lax.broadcasted_iota(jnp.int32, (n, half), axis) for axis in (0, 1))
     twice = (column == half - 1) & (n % 2 == 0)
     return (row + column + 1) % n, jnp.where(twice, 0.5, 1.0)
-
-
-def dissimilarities(x: Float[Array, "n d"], metric: str, mask: Bool[Array, "n"] | None = None) -> Float[Array, "n n"]:
-    """The matrix of dissimilarities; NaN against a row that has no direction, by correlation and cosine."""
-    rows = mask_rows(widen(x), mask)
-    if metric in ("euclidean", "sqeuclidean"):
-        rows = center_columns(x, mask)
-        scale = binary_scale(rows)
-        squares = squared_distances(rows * scale, rows * scale)
-        return safe_sqrt(squares) / scale if metric == "euclidean" else squares / (scale * scale)
-    if metric == "correlation":
-        rows = rows * binary_scale(rows, axis=1)
-        first = lax.stop_gradient(rows[:, :1])  # a constant row then has no spread at all
-        rows = rows - first
-        rows = rows - jnp.mean(rows, axis=1, keepdims=True)
-    directed = jnp.any(rows != 0, axis=1)
-    rows = normalize_rows(rows)
-    # Half the squared distance of unit rows is 1 - cosine, without its rounding near 0.
-    found = 0.5 * squared_distances(rows, rows)
-    return jnp.where(directed[:, None] & directed[None, :], found, jnp.nan)
 
 
 def drop_rounding_bits(values: Float[Array, "..."]) -> Float[Array, "..."]:
