@@ -1,4 +1,4 @@
-"""One representation: how many directions it fills, and how evenly it covers the sphere."""
+"""One representation: how many directions it fills, where its rows lie, how evenly they cover the sphere."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from jaxalign._core.jit import jit
 from jaxalign._core.numerics import (
     binary_scale,
     center_columns,
+    column_mean,
     gram_matmul,
     mask_rows,
     normalize_rows,
+    row_count,
     safe_divide,
+    safe_sqrt,
     widen,
 )
 from jaxalign._core.typing import Array, Bool, Float, Scalar
@@ -135,3 +138,70 @@ def uniformity(
     count = jnp.sum(weights)
     mean = jnp.sum(sums * weights) / jnp.maximum(count * (count - 1), 1)
     return jnp.where(count > 1, jnp.log(mean), jnp.nan)
+
+
+@jit()
+def magnitude(x: Float[Array, "n d"], *, mask: Bool[Array, "n"] | None = None) -> Float[Array, ""]:
+    r"""Magnitude: how far the mean row is from the origin.
+
+    $$\Big\| \frac1n \sum_i x_i \Big\|_2$$
+
+    Args:
+      x: activations, shape `(n, d)`; row `i` is example `i`.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value.
+
+    Returns:
+      A scalar, at least 0, in the units of the input; NaN without any row. The gradient is 0 where the mean is 0.
+
+    Raises:
+      ValueError: at trace time, when `x` is not an `(n, d)` matrix or `mask` is not `(n,)`.
+      TypeError: at trace time, on non-floating input.
+
+    Example:
+      >>> float(magnitude(jnp.array([[3., 0.], [3., 8.]])))
+      5.0
+
+    Reference:
+      Wang et al. (2020), Towards understanding the instability of network embedding; Klabunde et al. (2025),
+      arXiv:2305.06329.
+    """
+    check_rows("magnitude", x, mask)
+    mean = column_mean(x, mask)
+    scale = binary_scale(mean)
+    length = safe_sqrt(jnp.sum((mean * scale) ** 2)) / scale
+    return jnp.where(row_count(x, mask) > 0, length, jnp.nan)
+
+
+@jit()
+def concentricity(x: Float[Array, "n d"], *, mask: Bool[Array, "n"] | None = None) -> Float[Array, ""]:
+    r"""Concentricity: the mean cosine of the rows with their mean.
+
+    $$\frac1n \sum_i \cos(x_i, \bar x), \qquad \bar x = \frac1n \sum_j x_j$$
+
+    Args:
+      x: activations, shape `(n, d)`; row `i` is example `i`. Centered, it has no mean to point at: what
+        rounding leaves of one says nothing.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value.
+
+    Returns:
+      A scalar in `[-1, 1]`, 1 when all rows point the same way. NaN when the mean or a row is 0.
+
+    Raises:
+      ValueError: at trace time, when `x` is not an `(n, d)` matrix or `mask` is not `(n,)`.
+      TypeError: at trace time, on non-floating input.
+
+    Example:
+      >>> round(float(concentricity(jnp.array([[1., 0.], [0., 1.]]))), 4)
+      0.7071
+
+    Reference:
+      Wang et al. (2020), Towards understanding the instability of network embedding; Klabunde et al. (2025),
+      arXiv:2305.06329. Some libraries count a row of zeros as a cosine of 0.
+    """
+    check_rows("concentricity", x, mask)
+    directions = normalize_rows(mask_rows(widen(x), mask))
+    mean = normalize_rows(column_mean(x, mask)[None, :])
+    cosines = jnp.sum(directions * mean, axis=1)
+    pointing = jnp.any(directions != 0, axis=1) if mask is None else jnp.any(directions != 0, axis=1) | ~mask
+    defined = jnp.all(pointing) & jnp.any(mean != 0)
+    return jnp.where(defined, jnp.sum(cosines) / jnp.maximum(row_count(x, mask), 1), jnp.nan)
