@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import jax.numpy as jnp
 
-from jaxalign._core.checks import check_pair, check_ridge
+from jaxalign._core.checks import check_integer, check_pair, check_ridge
 from jaxalign._core.jit import jit
 from jaxalign._core.linalg import nuclear_norm
 from jaxalign._core.numerics import (
@@ -16,13 +17,15 @@ from jaxalign._core.numerics import (
     cross_matmul,
     matmul,
     safe_divide,
-    safe_sqrt,
 )
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign.alignment.held_out import HeldOutScore
 from jaxalign.alignment.pairs import score_pairs
+from jaxalign.alignment.shape import distance_apart
 from jaxalign.signatures.correlated import CorrelatedSignature
-from jaxalign.signatures.whitened import Regressor, Whitened, WhitenedSignature
+from jaxalign.signatures.folds import FoldedRegressorSignature, deal_rows
+from jaxalign.signatures.whitened import Regressor, RegressorSignature, Whitened, WhitenedSignature
 
 
 @pytree_dataclass
@@ -52,11 +55,7 @@ class GULPScore:
             jnp.sum(product * product)
             for product in (cross_matmul(x.rows, x.rows), cross_matmul(y.rows, y.rows), cross_matmul(x.rows, y.rows))
         )
-        total = own_x + own_y
-        square = total - 2 * cross
-        # What rounding leaves of equal ones is no distance.
-        square = jnp.where(square > 8 * jnp.finfo(square.dtype).eps * total, square, square * 0)
-        return jnp.where(x.constant | y.constant, jnp.nan, safe_sqrt(square))
+        return jnp.where(x.constant | y.constant, jnp.nan, distance_apart(own_x + own_y, cross))
 
     def matrix(self, a: Sequence[Whitened], b: Sequence[Whitened] | None = None) -> Float[Array, "La Lb"]:
         """Every layer of one side against every layer of the other (None: against itself)."""
@@ -88,61 +87,107 @@ def uses_ridge(function: str, ridge: float | Array) -> bool:
     return not (isinstance(ridge, (int, float)) and ridge == 0)
 
 
+def predictivity_parts(
+    ridge: float | Array | tuple[float | Array, ...], folds: int | None
+) -> tuple[RegressorSignature | FoldedRegressorSignature, PredictivityScore | HeldOutScore]:
+    """Signature and score behind `linear_predictivity`.
+
+    Raises:
+      TypeError, ValueError: for a ridge or a number of folds that cannot be.
+    """
+    function = "linear_predictivity"
+    if folds is not None:
+        check_integer(function, "folds", folds, minimum=2)
+    if isinstance(ridge, tuple):
+        if not ridge:
+            raise ValueError(f"{function}: ridge must hold at least one number, got ()")
+        for one in ridge:
+            check_ridge(function, one)
+            if isinstance(one, (int, float)) and one == 0:
+                raise ValueError(f"{function}: ridges to choose from must be positive, got {ridge}")
+    elif folds is None:
+        return RegressorSignature(ridge, uses_ridge(function, ridge)), PredictivityScore()
+    else:
+        check_ridge(function, ridge)
+    ridges = ridge if isinstance(ridge, tuple) else (ridge,)
+    return FoldedRegressorSignature(ridges, folds or 1), HeldOutScore()
+
+
 def linear_predictivity(
     x: Float[Array, "n p"],
     y: Float[Array, "n q"],
     *,
-    ridge: float | Float[Array, ""] = 0.0,
+    ridge: float | Float[Array, ""] | tuple[float | Float[Array, ""], ...] = 0.0,
+    folds: int | None = None,
     mask: Bool[Array, "n"] | None = None,
 ) -> Float[Array, ""]:
-    r"""Linear predictivity: the share of the variance of `y` that a linear map of `x` explains, in sample.
+    r"""Linear predictivity: the share of the variance of `y` that a linear map of `x` explains, in or out of sample.
 
     $$R^2 = 1 - \|\bar Y - \bar X \hat B\|_F^2 \,/\, \|\bar Y\|_F^2, \qquad
       \hat B = (\bar X^\top \bar X + n \kappa I)^{-1} \bar X^\top \bar Y$$
 
+    With `folds=k`, row `i` is held out in fold `i % k`, and predicted by the fit to the other folds. $\bar Y$ is then
+    `y` less the mean of the rows trained on, and both sums go over all folds and features: the mean of what one
+    trains on predicts with 0. Of rows with a mask, those that count are numbered.
+
     Args:
       x: what predicts, activations of shape `(n, p)`; row `i` is example `i`.
       y: what is predicted, shape `(n, q)`, same examples in the same order.
-      ridge: κ, added to the variances of `x`, in the square of its units.
+      ridge: κ, added to the variances of `x`, in the square of its units: the `alpha` of scikit-learn over the number
+        of rows trained on. Of a tuple the one with the least leave-one-out error is taken, one for all features
+        of `y`; anew in every fold, from the rows trained on.
+      folds: how many, at least 2; None scores the rows that the fit was made for.
       mask: shape `(n,)`; `False` rows are padding and may hold any value.
 
     Returns:
-      A scalar in `[0, 1]`; not symmetric. Directions of `y` count by their variance. NaN when either
-      input is constant. The fit is scored on the examples it was made
-      for: independent inputs have about `p / (n - 1)`.
+      A scalar; not symmetric. Directions of `y` count by their variance. In sample in `[0, 1]`: independent inputs have
+      about `p / (n - 1)`. With folds at most 1, and negative where the mean would have been better: about
+      `-p / (m - p - 1)` for independent inputs, without a ridge, of which `m` rows are trained on. Where these are
+      no more than the features, the least-norm fit is taken. NaN when either input is constant. The
+      gradient is finite where singular values coincide or vanish, and that for the ridge that is taken; with folds,
+      or several ridges, second derivatives are not right.
 
     Raises:
-      ValueError: at trace time, on rank or row-count mismatch; for a negative ridge, or several.
-      TypeError: at trace time, on non-floating input.
+      ValueError: at trace time, on rank or row-count mismatch; for a ridge that is negative or an array of
+        several, one of 0 among several, fewer than 2 folds or more than rows.
+      TypeError: at trace time, on non-floating input, or folds that are no integer.
 
     Warns:
-      UninformativeWarning: at trace time, without a ridge and with no more than `p + 1` examples:
+      UninformativeWarning: at trace time, in sample, without a ridge, and with no more than `p + 1` examples:
         anything is then predicted exactly.
 
     Example:
-      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [3., 1.]])
+      >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [3., 1.], [5., 4.], [1., 3.]])
       >>> round(float(linear_predictivity(x, x[:, :1])), 4)
       1.0
+      >>> round(float(linear_predictivity(x[:, 1:], x[:, :1], folds=3)), 4)
+      -0.4772
 
     Reference:
       The coefficient of determination; Kornblith et al. (2019), arXiv:1905.00414, compare it with CKA.
+      Out of sample it is what the literature on vision and the brain calls neural predictivity, where it is often a
+      correlation for each feature instead; Schrimpf et al. (2018), Brain-Score.
     """
-    return _linear_predictivity(x, y, ridge=ridge, shrunk=uses_ridge("linear_predictivity", ridge), mask=mask)
+    return _linear_predictivity(x, y, signature=predictivity_parts(ridge, folds)[0], mask=mask)
 
 
-@jit(static=("shrunk",))
+@jit()
 def _linear_predictivity(
     x: Float[Array, "n p"],
     y: Float[Array, "n q"],
     *,
-    ridge: float | Float[Array, ""],
-    shrunk: bool,
+    signature: RegressorSignature | FoldedRegressorSignature,
     mask: Bool[Array, "n"] | None = None,
 ) -> Float[Array, ""]:
     check_pair("linear_predictivity", x, y, mask)
     dtype = accum_dtype(x, y)
-    basis = WhitenedSignature(ridge=ridge, shrunk=shrunk)(x.astype(dtype), mask)
-    target = center_columns(y.astype(dtype), mask)
+    x, y = x.astype(dtype), y.astype(dtype)
+    # Only the rows of what is predicted are needed: nothing of it is taken apart.
+    if isinstance(signature, FoldedRegressorSignature):
+        predictor = signature(x, mask)
+        return HeldOutScore()(predictor, replace(predictor, rows=deal_rows(y, mask, signature.folds)[0]))
+    basis = WhitenedSignature(ridge=signature.ridge, shrunk=signature.shrunk)(x, mask)
+    target = center_columns(y, mask)
     return PredictivityScore()(Regressor(basis, basis.rows), Regressor(basis, target * binary_scale(target)))
 
 

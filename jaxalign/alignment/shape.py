@@ -15,15 +15,26 @@ from jaxalign._core.jit import jit
 from jaxalign._core.linalg import nuclear_norm
 from jaxalign._core.numerics import accum_dtype, cross_matmul, safe_arccos, safe_divide, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.alignment.pairs import score_pairs
 from jaxalign.signatures.shaped import SCALES, Shape, ShapeSignature
 
 
+def matched_features(products: Float[Array, "p q"]) -> tuple[Int[Array, "r"], Int[Array, "r"]]:
+    """Rows and columns of the entries, no two in a row or column, whose sum is largest, `min(p, q)` of them."""
+    return hungarian_algorithm(-lax.stop_gradient(products))
+
+
 def best_matching(products: Float[Array, "p q"]) -> Scalar:
-    """The largest sum of entries, no two in a row or column, `min(p, q)` of them; no gradient through the choice."""
-    rows, columns = hungarian_algorithm(-lax.stop_gradient(products))
-    return jnp.sum(products[rows, columns])
+    """The sum of the entries of `matched_features`; no gradient through the choice."""
+    return jnp.sum(products[matched_features(products)])
+
+
+def distance_apart(total: Scalar, inner: Scalar) -> Scalar:
+    """`sqrt(total - 2 inner)`, of the sum of two squared sizes and an inner product."""
+    square = total - 2 * inner
+    # What rounding leaves of equal shapes is no distance.
+    return safe_sqrt(jnp.where(square > 8 * jnp.finfo(square.dtype).eps * total, square, square * 0))
 
 
 #: The largest inner product of two shapes over what may be done to the features of one.
@@ -50,11 +61,7 @@ class ShapeScore:
         if self.angular:
             distance = safe_arccos(safe_divide(inner, x.size * y.size))
         else:
-            total = x.size * x.size + y.size * y.size
-            square = total - 2 * inner
-            # What rounding leaves of equal shapes is no distance.
-            square = jnp.where(square > 8 * jnp.finfo(square.dtype).eps * total, square, square * 0)
-            distance = safe_sqrt(square)
+            distance = distance_apart(x.size * x.size + y.size * y.size, inner)
         undefined = (x.size == 0) | (y.size == 0)
         return jnp.where(undefined, jnp.nan, distance)
 

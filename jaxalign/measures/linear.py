@@ -11,12 +11,12 @@ from jaxalign.alignment.pwcca import ProjectionWeightedScore
 from jaxalign.alignment.regression import (
     GULPScore,
     PLSScore,
-    PredictivityScore,
+    predictivity_parts,
     uses_ridge,
 )
 from jaxalign.measures.measure import Measure, Score, Signature
 from jaxalign.signatures.correlated import CorrelatedSignature
-from jaxalign.signatures.whitened import ProjectedSignature, RegressorSignature, WhitenedSignature
+from jaxalign.signatures.whitened import ProjectedSignature, WhitenedSignature
 
 #: All that an invertible map of the features, or a shift of them, can be.
 LINEAR = frozenset({"translation", "scaling", "permutation", "orthogonal", "feature_scaling", "invertible_linear"})
@@ -101,17 +101,20 @@ def eigenspace_overlap() -> Measure:
     )
 
 
-def linear_predictivity(*, ridge: float = 0.0) -> Measure:
+def linear_predictivity(*, ridge: float | tuple[float, ...] = 0.0, folds: int | None = None) -> Measure:
     """`jaxalign.linear_predictivity` as a measure."""
-    shrunk = uses_ridge("linear_predictivity", ridge)
+    signature, score = predictivity_parts(ridge, folds)
+    shrunk = isinstance(ridge, tuple) or uses_ridge("linear_predictivity", ridge)
+    chance = "p / (n - 1)" if folds is None else "-p / (m - p - 1) with m rows trained on"
     return _linear_measure(
         "linear_predictivity",
-        RegressorSignature(ridge, shrunk),
-        PredictivityScore(),
+        signature,
+        score,
+        bounds=(0.0, 1.0) if folds is None else (-math.inf, 1.0),
         symmetric=False,
         invariances=RIGID if shrunk else LINEAR,
-        needs_more_examples=not shrunk,
-        chance="p / (n - 1)" + (", less with a ridge" if shrunk else ""),
+        needs_more_examples=not shrunk and folds is None,
+        chance=chance + (", nearer to 0 with a ridge" if shrunk else ""),
         reference="Kornblith et al. 2019, arXiv:1905.00414",
     )
 
