@@ -15,7 +15,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from jaxalign._core.numerics import binary_scale, contract, matmul, widen
+from jaxalign._core.numerics import binary_scale, contract, matmul, safe_sqrt, widen
 from jaxalign._core.typing import Array, Bool, Float
 
 
@@ -102,6 +102,17 @@ def orthonormal_basis(matrix: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return jax.lax.cond(trusted > 0, lambda: basis, decomposed)
 
 
+def ridge_basis(matrix: Float[Array, "n d"], ridge: float | Float[Array, ""]) -> Float[Array, "n d"]:
+    """`X (XᵀX + ridge I)^(-1/2)` up to a rotation of its columns, of which functions of it must not depend."""
+    x = widen(matrix)
+    n, d = x.shape
+    if n <= d:
+        return polar_factor(x, ridge=ridge)
+    # The upper part of an orthonormal basis of the matrix with the root of the ridge below it.
+    corner = safe_sqrt(jnp.asarray(ridge, x.dtype)) * jnp.eye(d, dtype=x.dtype)
+    return orthonormal_basis(jnp.concatenate([x, corner]))[:n]
+
+
 def psd_sqrt(matrix: Float[Array, "n n"], *, ridge: float | Float[Array, ""] = 0.0) -> Float[Array, "n n"]:
     """Symmetric square root of `matrix + ridge I`, for a symmetric positive semidefinite `matrix`.
 
@@ -115,6 +126,10 @@ def psd_inverse_sqrt(matrix: Float[Array, "n n"], *, ridge: float | Float[Array,
     """Symmetric inverse square root of `matrix + ridge I`; directions where that is 0 stay 0 (pseudo-inverse)."""
     x, ridge, half = _scaled_psd(matrix, ridge)
     return _psd_root(x, ridge, True) * half
+
+
+#: Columns of a triangular product at a time: half of it need not be computed, narrow products are slow.
+BAND_COLUMNS = 256
 
 
 @jax.custom_jvp
@@ -176,22 +191,39 @@ def _cholesky_basis(x: Array) -> tuple[Array, Array]:
     The first pass loses digits by the square of the condition, which the second finds and mends.
     """
     present = jnp.any(x != 0, axis=0)
-    both, eye = present[:, None] & present[None, :], jnp.eye(x.shape[1], dtype=x.dtype)
+    eye = jnp.eye(x.shape[1], dtype=x.dtype)
 
     def improved(q: Array) -> tuple[Array, Array]:
         """Nearer to orthonormal, and how far it was, but for the lengths of the columns."""
-        gram = jnp.where(both, contract(q, q, (0, 0)), eye)
+        gram = jnp.where(present[:, None] & present[None, :], _lower_gram(q), eye)
         units = 1 / jnp.sqrt(jnp.diagonal(gram))
         gram = gram * units[:, None] * units[None, :]
-        factor = jax.lax.linalg.cholesky(gram)
+        factor = jax.lax.linalg.cholesky(gram, symmetrize_input=False)
         inverse = jax.lax.linalg.triangular_solve(factor, jnp.diag(units), left_side=True, lower=True)
-        return matmul(q, inverse.T), jnp.sum((gram - eye) ** 2)
+        return _times_upper(q, inverse.T), 2 * jnp.sum(jnp.tril(gram, -1) ** 2)
 
     q, _ = improved(x)
     q, error = improved(q)
     # What the second pass was given: near enough for one to be exact.
     trusted = error < 0.01
     return jnp.where(trusted, q, 0), trusted.astype(x.dtype)
+
+
+def _lower_gram(q: Array) -> Array:
+    """`QᵀQ` on and below the diagonal; above it, the product or 0."""
+    width = q.shape[1]
+    bands = [contract(q[:, i : i + BAND_COLUMNS], q[:, : i + BAND_COLUMNS], (0, 0)) for i in _bands(width)]
+    return jnp.concatenate([jnp.pad(band, ((0, 0), (0, width - band.shape[1]))) for band in bands])
+
+
+def _times_upper(q: Array, upper: Array) -> Array:
+    """The product with an upper triangular matrix."""
+    bands = [(slice(i + BAND_COLUMNS), slice(i, i + BAND_COLUMNS)) for i in _bands(q.shape[1])]
+    return jnp.concatenate([matmul(q[:, before], upper[before, own]) for before, own in bands], axis=1)
+
+
+def _bands(width: int) -> range:
+    return range(0, width, BAND_COLUMNS)
 
 
 @_cholesky_basis.defjvp

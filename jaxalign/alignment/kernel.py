@@ -50,7 +50,7 @@ class KernelScore:
 
     def matrix(self, a: Sequence[Gram], b: Sequence[Gram] | None = None) -> Float[Array, "La Lb"]:
         """Every layer of one side against every layer of the other (None: against itself)."""
-        return self.finish(gram_products(a, b, centering=self.centering))
+        return self.finish(gram_products(a, b, centering=self.centering, norms=self.scaling == "cosine"))
 
     def finish(self, products: Products) -> Float[Array, "La Lb"]:
         """Scores from the inner products of centered matrices."""

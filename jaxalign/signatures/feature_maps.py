@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from jaxalign._core.linalg import polar_factor, psd_sqrt
+from jaxalign._core.linalg import psd_sqrt, ridge_basis
 from jaxalign._core.numerics import center_columns, mask_rows, row_count, widen
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
@@ -25,7 +25,7 @@ class FeatureMapSignature:
 
     Args:
       kernel: the kernel.
-      ridge: where `shrunk`, `F` is replaced by `F (FᵀF + ridge I)^(-1/2)`.
+      ridge: where `shrunk`, `F` is replaced by `F (FᵀF + ridge I)^(-1/2)`, up to a rotation.
       shrunk: whether it is.
     """
 
@@ -58,7 +58,7 @@ class FeatureMapSignature:
             gram = GramSignature(self.kernel)(x, mask)
             columns = center_columns(gram.tile(gram) * (gram.units / count), mask)
             features = psd_sqrt(center_columns(columns.T, mask))
-        return polar_factor(features, ridge=self.ridge) if self.shrunk else features
+        return ridge_basis(features, self.ridge) if self.shrunk else features
 
     def many(
         self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None

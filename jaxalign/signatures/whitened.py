@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxalign._core.checks import check_ridge
-from jaxalign._core.linalg import leading_polar_factor, orthonormal_basis, polar_factor
+from jaxalign._core.linalg import leading_polar_factor, orthonormal_basis, ridge_basis
 from jaxalign._core.numerics import binary_scale, center_columns, cross_matmul, mask_rows, row_count, widen
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
@@ -56,7 +56,7 @@ class Whitened:
 
 @pytree_dataclass
 class WhitenedSignature:
-    """Makes the `Whitened` of a representation: `X (XᵀX + n·ridge I)^(-1/2)`, without a ridge up to a rotation.
+    """Makes the `Whitened` of a representation: `X (XᵀX + n·ridge I)^(-1/2)`, up to a rotation of its columns.
 
     Its derivative exists where singular values coincide or vanish.
 
@@ -121,7 +121,7 @@ class WhitenedSignature:
             count = row_count(rows, mask)
             directions = jnp.sum(jnp.any(rows != 0, axis=0), dtype=rows.dtype)
             return Whitened(
-                polar_factor(rows, ridge=self.ridge * count),
+                ridge_basis(rows, self.ridge * count),
                 jnp.minimum(directions, count - int(self.centered)),
                 constant,
             )
