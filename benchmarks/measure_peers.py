@@ -67,9 +67,9 @@ def torch_ridge_cca(x: np.ndarray, y: np.ndarray, ridge: float) -> Any:
 
 def scipy_rsa(x: np.ndarray, y: np.ndarray, metric: str, comparison: str) -> float:
     """SciPy's distances and ranks."""
-    one, other = (pdist(v, metric) for v in (x, y))
+    one, other = (pdist(v, metric) for v in (x, y))  # pyright: ignore[reportCallIssue, reportArgumentType]
     if comparison == "kendall":
-        return float(kendalltau(one, other)[0])
+        return float(kendalltau(one, other)[0])  # pyright: ignore[reportArgumentType]
     if comparison == "spearman":
         one, other = rankdata(one), rankdata(other)
     return float(np.corrcoef(one, other)[0, 1])

@@ -14,6 +14,8 @@ from jaxalign.alignment.dependence import kernel_canonical_correlation as kernel
 from jaxalign.alignment.dependence import kernel_mutual_information as kernel_mutual_information
 from jaxalign.alignment.distance import distance_correlation as distance_correlation
 from jaxalign.alignment.distance import distance_covariance as distance_covariance
+from jaxalign.alignment.distance_matrices import distance_alignment as distance_alignment
+from jaxalign.alignment.distance_matrices import rsm_distance as rsm_distance
 from jaxalign.alignment.feature_matching import correlation_match as correlation_match
 from jaxalign.alignment.geometry import effective_rank as effective_rank
 from jaxalign.alignment.geometry import participation_ratio as participation_ratio

@@ -78,7 +78,7 @@ def cka(
         `"lange"`: `HKH` with its diagonal set to 0, as in Lange et al. (2022), near the unbiased one.
         `"minibatch"`: unbiased estimates of batches of rows, averaged before the ratio is taken.
         `"feature_corrected"`: unbiased, and corrected for features that are a sample of many more, as
-        neurons that were recorded are; for the linear kernel only.
+        neurons that were recorded are; for the linear kernel only, and not the same after a rotation.
       batch_size: rows of a batch, for `"minibatch"`: at least 4, 256 unless given. Batches are
         consecutive rows, `n // batch_size` of them, of sizes that differ by at most one. A bandwidth
         taken from the data is that of each batch.

@@ -10,17 +10,19 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
+from jaxalign._core.inversions import count_inversions, exact_sum
 from jaxalign._core.linalg import nuclear_norm
 from jaxalign._core.numerics import matmul, safe_divide, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Float, Scalar
 from jaxalign.alignment.pairs import score_pairs
 from jaxalign.signatures.dissimilarities import Dissimilarity
-from jaxalign.signatures.rdm import RDM, SCALES, RDMSignature
+from jaxalign.signatures.pair_orders import PairOrder, PairOrderSignature
+from jaxalign.signatures.rdm import RDM, SCALES, RDMSignature, ends_of_groups
 from jaxalign.signatures.second_moments import SecondMoment, SecondMomentSignature
 
-#: Entries of one matrix that are compared with all others at a time, for Kendall's tau.
-BLOCK_ENTRIES = 64
+#: What may be kept of a representation.
+Kept = RDM | PairOrder | SecondMoment
 
 
 def _centered(x: RDM) -> Float[Array, "n h"]:
@@ -54,33 +56,34 @@ def _rho_a(x: RDM, y: RDM) -> Scalar:
     return jnp.where(total > 1, covariance * 12 * total / jnp.maximum(total * total - 1, 1), jnp.nan)
 
 
-def _tau(x: RDM, y: RDM, *, corrected: bool) -> Scalar:
-    """Kendall's tau: orders of two entries that agree, less those that do not, over all, or over those not tied."""
-    one, other, weights = (values.reshape(-1) for values in (x.entries, y.entries, x.weights))
+def _agreement(x: PairOrder, y: PairOrder) -> Scalar:
+    """Pairs of dissimilarities in the same order, less those in opposite orders."""
+    place = lax.iota(jnp.int32, x.order.shape[0])
+    pairs = x.count * (x.count - 1) / 2
 
-    def against_all(entry: tuple[Array, Array, Array]) -> tuple[Scalar, Scalar, Scalar]:
-        signs_x, signs_y = jnp.sign(entry[0] - one), jnp.sign(entry[1] - other)
-        weight = entry[2] * weights
-        return (
-            jnp.sum(signs_x * signs_y * weight),
-            jnp.sum(jnp.abs(signs_x) * weight),
-            jnp.sum(jnp.abs(signs_y) * weight),
-        )
+    def without_ties() -> tuple[Scalar, Scalar]:
+        return count_inversions(y.ranks[x.order], pairs.dtype), jnp.zeros_like(pairs)
 
-    agreement, untied_x, untied_y = (
-        jnp.sum(part) for part in lax.map(against_all, (one, other, weights), batch_size=BLOCK_ENTRIES)
-    )
-    total = jnp.sum(weights)
-    norm = safe_sqrt(untied_x) * safe_sqrt(untied_y) if corrected else total * (total - 1)
-    return safe_divide(agreement, norm, otherwise=jnp.nan)
+    def with_ties() -> tuple[Scalar, Scalar]:
+        # Equals of one are in the order of the other: they then are no inversions.
+        _, by_x = lax.sort((x.ranks[y.order], y.order), num_keys=1, is_stable=True)
+        _, by_y = lax.sort((y.ranks[x.order], x.order), num_keys=1, is_stable=True)
+        at = jnp.zeros_like(place).at[by_y].set(place, unique_indices=True)
+        one, other = x.ranks[by_x], y.ranks[by_x]
+        _, last = ends_of_groups((one[1:] != one[:-1]) | (other[1:] != other[:-1]))
+        return count_inversions(at[by_x], pairs.dtype), exact_sum(last - place, pairs.dtype)
 
-
-def _tau_a(x: RDM, y: RDM) -> Scalar:
-    return _tau(x, y, corrected=False)
+    tied = (x.untied < pairs) | (y.untied < pairs)
+    opposite, equal_in_both = lax.cond(tied, with_ties, without_ties)
+    return x.untied + y.untied - pairs + equal_in_both - 2 * opposite
 
 
-def _tau_b(x: RDM, y: RDM) -> Scalar:
-    return _tau(x, y, corrected=True)
+def _tau_a(x: PairOrder, y: PairOrder) -> Scalar:
+    return safe_divide(_agreement(x, y), x.count * (x.count - 1) / 2, otherwise=jnp.nan)
+
+
+def _tau_b(x: PairOrder, y: PairOrder) -> Scalar:
+    return safe_divide(_agreement(x, y), safe_sqrt(x.untied) * safe_sqrt(y.untied), otherwise=jnp.nan)
 
 
 def _inner(x: SecondMoment, y: SecondMoment) -> Scalar:
@@ -108,9 +111,13 @@ COMPARISONS: Mapping[str, tuple[Callable[[Any, Any], Scalar], str]] = MappingPro
 )
 
 
-def compared_signature(dissimilarity: Dissimilarity, comparison: str) -> RDMSignature | SecondMomentSignature:
+def compared_signature(
+    dissimilarity: Dissimilarity, comparison: str
+) -> RDMSignature | PairOrderSignature | SecondMomentSignature:
     """What is kept of a representation for a comparison."""
     kept = COMPARISONS[comparison][1]
+    if kept == "order":
+        return PairOrderSignature(dissimilarity)
     return RDMSignature(dissimilarity, kept) if kept in SCALES else SecondMomentSignature(dissimilarity, kept)
 
 
@@ -124,7 +131,7 @@ class RDMScore:
 
     comparison: str = field(default="spearman", metadata={"static": True})
 
-    def __call__(self, x: RDM | SecondMoment, y: RDM | SecondMoment) -> Scalar:
+    def __call__(self, x: Kept, y: Kept) -> Scalar:
         """The score of one pair."""
         return jnp.where(x.defined & y.defined, COMPARISONS[self.comparison][0](x, y), jnp.nan)
 

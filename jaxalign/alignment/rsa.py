@@ -17,12 +17,15 @@ from jaxalign.signatures.dissimilarities import (
     dissimilarities,
     examples_that_count,
 )
+from jaxalign.signatures.pair_orders import PairOrderSignature
 from jaxalign.signatures.rdm import RDMSignature
 from jaxalign.signatures.second_moments import SecondMomentSignature
 from jaxalign.signatures.whitened import warn_if_spanning
 
 
-def rsa_parts(metric: str, comparison: str, repeats: int = 1) -> tuple[RDMSignature | SecondMomentSignature, RDMScore]:
+def rsa_parts(
+    metric: str, comparison: str, repeats: int = 1
+) -> tuple[RDMSignature | PairOrderSignature | SecondMomentSignature, RDMScore]:
     """Signature and score behind `rsa`.
 
     Raises:
@@ -156,9 +159,8 @@ def rsa(
       `"cosine"`, `"whitened_cosine"`, `"bures"`: are 0), or one is not defined (see `rdm`). Where only the order
       counts, the last 6 bits of dissimilarities are dropped first, so that rounding breaks few ties; of those that
       differ by less than 1e-5 in float32, some become ties. Ranks take a sort of `n² / 2` numbers an input, `"bures"`
-      a decomposition of an `n × n` matrix an input and another one a pair. Kendall's tau takes a time of order
-      `n⁴`: for a few hundred examples. The gradient is 0 by ranks, finite by the
-      others, and by `"bures"` exact where no eigenvalue is negative.
+      a decomposition of an `n × n` matrix an input and another one a pair. Kendall's tau sorts twice more a pair.
+      The gradient is 0 by ranks, finite by the others, and by `"bures"` exact where no eigenvalue is negative.
 
     Raises:
       ValueError: at trace time, on rank or row-count mismatch, an unknown metric or comparison, repeats that do not

@@ -5,22 +5,24 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from jaxalign import alignment
 from jaxalign.alignment.cca import REDUCTIONS
 from jaxalign.alignment.cka import ESTIMATORS as CKA_ESTIMATORS
+from jaxalign.alignment.distance_matrices import METRICS as RDM_METRICS
+from jaxalign.alignment.distance_matrices import NORMS, ROWS
 from jaxalign.alignment.feature_matching import KINDS
 from jaxalign.alignment.kernel import CENTERING_OF, ESTIMATORS, SCALINGS
-from jaxalign.alignment.rsa import COMPARISONS
+from jaxalign.alignment.rdm_comparisons import COMPARISONS
 from jaxalign.alignment.second_order import ENTRIES
 from jaxalign.cli.measure_spec import KERNELS, kernel_keys, measure_factory, measure_keys, parse_measure
 from jaxalign.engines.neighbors import METRICS
 from jaxalign.kernels import Kernel
 from jaxalign.kernels.bandwidth import NAMED_RULES
 from jaxalign.measures import INVARIANCES, MEASURES
-from jaxalign.signatures.rdm import DISSIMILARITIES
 from jaxalign.signatures.shaped import SCALES as SHAPE_SCALES
 
 #: Settings that take one of a few words; those of one measure alone under its name.
@@ -31,7 +33,10 @@ CHOICES: dict[str | tuple[str, str], Sequence[str]] = {
     ("hsic", "estimator"): tuple(CENTERING_OF),
     "scaling": SCALINGS,
     "metric": METRICS,
-    ("rsa", "metric"): DISSIMILARITIES,
+    ("rsa", "metric"): RDM_METRICS,
+    ("rsm_distance", "metric"): RDM_METRICS,
+    "norm": tuple(NORMS),
+    "rows": ROWS,
     "comparison": tuple(COMPARISONS),
     "entries": ENTRIES,
     "reduce": tuple(REDUCTIONS),
@@ -64,7 +69,7 @@ def run_measures(*, as_json: bool) -> None:
             ("reference", measure["reference"]),
         ):
             if text:
-                print(f"  {head:<13} {text}")
+                print(textwrap.fill(text, 150, initial_indent=f"  {head:<13} ", subsequent_indent=" " * 16))
         print()
     print("Kernels, as kernel= takes them; their settings are further keys\n")
     for kernel in kernels:

@@ -8,7 +8,9 @@ from jaxalign.measures.catalogue import MEASURES as MEASURES
 from jaxalign.measures.dependence import constrained_covariance as constrained_covariance
 from jaxalign.measures.dependence import kernel_canonical_correlation as kernel_canonical_correlation
 from jaxalign.measures.dependence import kernel_mutual_information as kernel_mutual_information
+from jaxalign.measures.dissimilarity import distance_alignment as distance_alignment
 from jaxalign.measures.dissimilarity import rsa as rsa
+from jaxalign.measures.dissimilarity import rsm_distance as rsm_distance
 from jaxalign.measures.distance import distance_correlation as distance_correlation
 from jaxalign.measures.distance import distance_covariance as distance_covariance
 from jaxalign.measures.kernel import angular_cka as angular_cka

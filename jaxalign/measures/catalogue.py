@@ -23,6 +23,8 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             distance.distance_correlation(),
             distance.distance_covariance(),
             dissimilarity.rsa(),
+            dissimilarity.rsm_distance(),
+            dissimilarity.distance_alignment(),
             neighbors.mutual_knn(),
             neighbors.cycle_knn(),
             neighbors.lcs_knn(),

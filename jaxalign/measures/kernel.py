@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from jaxalign._core.checks import as_array
@@ -101,7 +102,7 @@ def cka(
     kernels = given_kernels(kernel, kernel_y)
     parts = [cka_parts(estimator, k, batch_size) for k in kernels]
     bounds = {"biased": (0.0, 1.0), "feature_corrected": (-math.inf, math.inf)}
-    return measure_of_kernels(
+    measure = measure_of_kernels(
         "cka",
         parts[0][1],
         [signature for signature, _ in parts],
@@ -112,6 +113,9 @@ def cka(
         chance=CKA_CHANCE.get(estimator, "0, either sign"),
         reference="Kornblith et al. 2019, arXiv:1905.00414" + CKA_REFERENCES.get(estimator, ""),
     )
+    # A rotation makes other features: those are no sample of the same population.
+    lost = {"orthogonal"} if estimator == "feature_corrected" else set()
+    return replace(measure, invariances=measure.invariances - lost)
 
 
 def angular_cka(*, kernel: Kernel = Linear(), kernel_y: Kernel | None = None) -> Measure:  # noqa: B008

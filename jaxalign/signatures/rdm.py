@@ -12,8 +12,7 @@ from jax import lax
 from jaxalign._core.checks import check_choice
 from jaxalign._core.numerics import binary_scale, take_rows
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Bool, Float
-from jaxalign.signatures.dissimilarities import DISSIMILARITIES as DISSIMILARITIES
+from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.signatures.dissimilarities import Dissimilarity, counted_entries
 
 #: What becomes of the entries: as they are, in units of their own; without the digits that are rounding, to
@@ -117,13 +116,23 @@ def ranks(values: Float[Array, "n h"], weights: Float[Array, "n h"]) -> Float[Ar
     key, order = lax.sort((order_key, place), num_keys=1, is_stable=False)
     # How much weight lies before each place; a group of equals shares the mean of its ends.
     before = jnp.concatenate([jnp.zeros(1, counts.dtype), _cumulative(jnp.take(counts, order))])
-    begins = jnp.concatenate([jnp.ones(1, bool), key[1:] != key[:-1]])
-    ends = jnp.concatenate([begins[1:], jnp.ones(1, bool)])
-    first = lax.cummax(jnp.where(begins, place, 0))
-    last = lax.cummin(jnp.where(ends, place, size - 1), reverse=True)
+    first, last = ends_of_groups(key[1:] != key[:-1])
     shared = (jnp.take(before, first) + jnp.take(before, last + 1)) / 2
     found = jnp.zeros(size, flat.dtype).at[order].set(shared.astype(flat.dtype) / jnp.maximum(jnp.sum(counts), 1))
     return jnp.where(counts > 0, found, 0).reshape(values.shape)
+
+
+def ends_of_groups(differs: Bool[Array, "l"]) -> tuple[Int[Array, "m"], Int[Array, "m"]]:
+    """First and last place of the group of equals that each of `m = l + 1` places belongs to.
+
+    Args:
+      differs: whether each place but the first begins a group.
+    """
+    size = differs.shape[0] + 1
+    place, edge = lax.iota(jnp.int32, size), jnp.ones(1, bool)
+    first = lax.cummax(jnp.where(jnp.concatenate([edge, differs]), place, 0))
+    last = lax.cummin(jnp.where(jnp.concatenate([differs, edge]), place, size - 1), reverse=True)
+    return first, last
 
 
 def _cumulative(counts: Float[Array, "m"]) -> Float[Array, "m"]:

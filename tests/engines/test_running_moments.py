@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import kernel_family as oracle
 
 from jaxalign.engines import running_moments as running
 from jaxalign.engines.products import CENTERINGS
@@ -16,14 +17,7 @@ WIDTHS = (5, 12, 3)
 def dense(layers, centering):
     """Normalized inner products of n × n matrices, in float64."""
     grams = [x.astype(np.float64) @ x.astype(np.float64).T for x in layers]
-    n = len(grams[0])
-    h = np.eye(n) - 1 / n
-    if centering == "biased":
-        grams = [h @ k @ h for k in grams]
-    if centering == "unbiased":
-        grams = [k - np.diag(np.diag(k)) for k in grams]
-        grams = [k - (k.sum(0)[None] + k.sum(1)[:, None]) / (n - 2) + k.sum() / ((n - 1) * (n - 2)) for k in grams]
-        grams = [k - np.diag(np.diag(k)) for k in grams]
+    grams = [oracle.CENTER[centering](k) for k in grams]
     inner = np.array([[np.sum(k * m) for m in grams] for k in grams])
     return inner / np.sqrt(np.outer(np.diag(inner), np.diag(inner)))
 
