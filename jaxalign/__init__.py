@@ -22,10 +22,16 @@ from jaxalign.alignment.distance import distance_correlation as distance_correla
 from jaxalign.alignment.distance import distance_covariance as distance_covariance
 from jaxalign.alignment.distance_matrices import distance_alignment as distance_alignment
 from jaxalign.alignment.distance_matrices import rsm_distance as rsm_distance
+from jaxalign.alignment.divergences import jensen_shannon as jensen_shannon
+from jaxalign.alignment.divergences import kl_divergence as kl_divergence
 from jaxalign.alignment.feature_matching import correlation_match as correlation_match
+from jaxalign.alignment.geometry import concentricity as concentricity
 from jaxalign.alignment.geometry import effective_rank as effective_rank
+from jaxalign.alignment.geometry import magnitude as magnitude
 from jaxalign.alignment.geometry import participation_ratio as participation_ratio
 from jaxalign.alignment.geometry import uniformity as uniformity
+from jaxalign.alignment.imd import imd as imd
+from jaxalign.alignment.intrinsic import intrinsic_dimension as intrinsic_dimension
 from jaxalign.alignment.kernel import hsic as hsic
 from jaxalign.alignment.kernel import kernel_alignment as kernel_alignment
 from jaxalign.alignment.neighbors import cycle_knn as cycle_knn
@@ -35,6 +41,10 @@ from jaxalign.alignment.neighbors import joint_rank_jaccard_knn as joint_rank_ja
 from jaxalign.alignment.neighbors import lcs_knn as lcs_knn
 from jaxalign.alignment.neighbors import mutual_knn as mutual_knn
 from jaxalign.alignment.neighbors import rank_similarity_knn as rank_similarity_knn
+from jaxalign.alignment.outputs import accuracy as accuracy
+from jaxalign.alignment.outputs import accuracy_difference as accuracy_difference
+from jaxalign.alignment.outputs import cohen_kappa as cohen_kappa
+from jaxalign.alignment.outputs import disagreement as disagreement
 from jaxalign.alignment.pwcca import pwcca as pwcca
 from jaxalign.alignment.regression import gulp as gulp
 from jaxalign.alignment.regression import linear_predictivity as linear_predictivity
@@ -46,6 +56,8 @@ from jaxalign.alignment.shape import angular_procrustes as angular_procrustes
 from jaxalign.alignment.shape import permutation_distance as permutation_distance
 from jaxalign.alignment.shape import procrustes_distance as procrustes_distance
 from jaxalign.alignment.soft_neighbors import soft_knn as soft_knn
+from jaxalign.alignment.topology import geometry_score as geometry_score
+from jaxalign.alignment.topology import rtd as rtd
 from jaxalign.alignment.two_samples import mmd as mmd
 from jaxalign.comparison import BestPair as BestPair
 from jaxalign.comparison import Comparison as Comparison

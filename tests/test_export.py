@@ -11,9 +11,12 @@ from jax import export
 from jaxalign import (
     canonical_correlations,
     cka,
+    concentricity,
     effective_rank,
     hsic,
+    intrinsic_dimension,
     kernel_alignment,
+    magnitude,
     measures,
     mmd,
     mutual_knn,
@@ -57,14 +60,16 @@ CATALOGUE = [name for name in measures.MEASURES if name not in FUNCTIONS]
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_measure_lowers_for_every_platform(name):
-    x, y = (jax.ShapeDtypeStruct((300, d), "float32") for d in (16, 24))
+    measure = measures.MEASURES[name]
+    x, y = (jax.ShapeDtypeStruct((300, d), "float32") for d in (16, 16 if measure.same_features else 24))
     mask = jax.ShapeDtypeStruct((300,), "bool")
-    call = jax.jit(lambda x, y, mask: measures.MEASURES[name].matrix([x, y], mask=mask))
+    call = jax.jit(lambda x, y, mask: measure.matrix([x, y], mask=mask))
     exported = export.export(call, platforms=PLATFORMS)(x, y, mask)
     assert exported.out_avals[0].shape == (2, 2)
 
 
-ONE = [(f, (jax.ShapeDtypeStruct((300, 16), "float32"),)) for f in (participation_ratio, effective_rank, uniformity)]
+DESCRIPTIONS = (participation_ratio, effective_rank, uniformity, magnitude, concentricity, intrinsic_dimension)
+ONE = [(function, (jax.ShapeDtypeStruct((300, 16), "float32"),)) for function in DESCRIPTIONS]
 
 
 def test_functions_that_are_no_measures_lower_for_every_platform():

@@ -94,6 +94,7 @@ def _facts(measure: dict[str, Any]) -> str:
             ("a metric", measure["metric"]),
             ("the first model and the second play different parts", not measure["symmetric"]),
             ("needs more examples than features", measure["needs_more_examples_than_features"]),
+            ("both models must have the same features, the classes", measure["same_features"]),
         )
         if holds
     )
@@ -110,15 +111,17 @@ def describe_measure(text: str) -> dict[str, Any]:
     measure = parse_measure(text)
     parameters = inspect.signature(measure_factory(measure.name)).parameters
     given = {"estimator": "unbiased"} if text.endswith(UNBIASED) else {}
+    documented = getattr(alignment, measure.name, None) or measure_factory(measure.name)
     return {
         "name": text,
-        "summary": _summary(getattr(alignment, measure.name)),
+        "summary": _summary(documented),
         "definition": measure.definition,
         "range": [bound if math.isfinite(bound) else None for bound in measure.bounds],
         "larger_is_closer": measure.larger_is_closer,
         "symmetric": measure.symmetric,
         "metric": measure.metric,
         "needs_more_examples_than_features": measure.needs_more_examples,
+        "same_features": measure.same_features,
         "unchanged_by": [name for name in INVARIANCES if name in measure.invariances],
         "unrelated": measure.chance,
         "settings": [

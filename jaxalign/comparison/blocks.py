@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxalign._core.typing import Array
 from jaxalign.comparison.job import Job, piece_name
 from jaxalign.comparison.plan import PIECE_COST, Block, block_bytes, cut_into_blocks
 from jaxalign.comparison.progress import Tick
-from jaxalign.comparison.sides import Layer
 from jaxalign.comparison.sweep import count_parts, sweep_in_parts
 from jaxalign.engines.planner import moment_cost, tile_cost
 from jaxalign.measures import Measure
@@ -34,7 +31,6 @@ class BlockScores:
     def __init__(self, job: Job, key: str, measure: Measure):
         self.job, self.key, self.measure = job, key, measure
         self.mirrored = job.mirrored(measure)
-        self.dtype = np.dtype(np.float64 if any(layer.dtype == np.float64 for layer in job.layers) else np.float32)
         self.by_features = self._by_features()
         self.blocks = cut_into_blocks(*job.shape, mirrored=self.mirrored, fits=self._fits)
         self.parts = [self._parts(block) for block in self.blocks]
@@ -46,11 +42,11 @@ class BlockScores:
 
     def run(self, tick: Tick) -> np.ndarray:
         """The `(La, Lb)` scores."""
-        matrix = np.full(self.job.shape, np.nan, self.dtype)
+        matrix = np.full(self.job.shape, np.nan, self.job.dtype)
         for block, parts in zip(self.blocks, self.parts, strict=True):
             tick(0, now=f"{self.key}: layers {block.rows.start + 1} to {block.rows.stop} of {self.job.shape[0]}")
             piece = f"{piece_name(self.measure)}-{block.name}"
-            like = jax.ShapeDtypeStruct((len(block.rows), len(block.columns)), self.dtype)
+            like = jax.ShapeDtypeStruct((len(block.rows), len(block.columns)), self.job.dtype)
             kept = self.job.store.load(piece, [like])
             if kept is None:
                 kept = [self._scores(block, parts, piece, tick)]
@@ -64,9 +60,9 @@ class BlockScores:
         return matrix
 
     def _scores(self, block: Block, parts: int, piece: str, tick: Tick) -> np.ndarray:
-        a = [self._load(layer) for layer in self.job.a.layers[block.rows.start : block.rows.stop]]
+        a = [self.job.load(layer) for layer in self.job.a.layers[block.rows.start : block.rows.stop]]
         if not self._diagonal(block):
-            b = [self._load(layer) for layer in self.job.b.layers[block.columns.start : block.columns.stop]]
+            b = [self.job.load(layer) for layer in self.job.b.layers[block.columns.start : block.columns.stop]]
         else:
             b = None if self.mirrored else a
         if parts > 1:
@@ -76,11 +72,6 @@ class BlockScores:
         scores = np.asarray(self.measure.matrix(a, b, mask=self.job.mask))
         tick()
         return scores
-
-    def _load(self, layer: Layer) -> Array:
-        """A layer; all are float64 where one is."""
-        x = layer.load()
-        return x.astype(jnp.float64) if self.dtype == np.float64 else x
 
     def _diagonal(self, block: Block) -> bool:
         """Whether both sides of a block are the same layers."""
@@ -104,7 +95,7 @@ class BlockScores:
     def _fits(self, rows: range, columns: range) -> bool:
         n, (a, b) = self.job.a.rows, self._widths(rows, columns)
         padded = padded_widths([*a, *b])
-        if block_bytes(n, self.dtype.itemsize, [padded[d] for d in (*a, *b)]) > self.job.max_memory:
+        if block_bytes(n, self.job.dtype.itemsize, [padded[d] for d in (*a, *b)]) > self.job.max_memory:
             return False
         return not self.by_features or moment_cost(n, a, b) <= PIECE_COST
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxalign._core.typing import Array
@@ -37,6 +38,16 @@ class Job:
     def layers(self) -> tuple[Layer, ...]:
         """Every layer of the comparison once."""
         return self.a.layers if self.same else (*self.a.layers, *self.b.layers)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """What all layers are computed in: float64 where one of them is."""
+        return np.dtype(np.float64 if any(layer.dtype == np.float64 for layer in self.layers) else np.float32)
+
+    def load(self, layer: Layer, *, width: int | None = None) -> Array:
+        """A layer on the device, with zero features up to `width`."""
+        x = layer.load(width=width)
+        return x.astype(jnp.float64) if self.dtype == np.float64 else x
 
     @property
     def shape(self) -> tuple[int, int]:

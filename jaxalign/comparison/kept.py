@@ -24,7 +24,7 @@ class KeptSignatures:
       measure: the measure.
 
     Raises:
-      ValueError, TypeError: when the measure refuses the layers, such as for `k >= n`.
+      ValueError, TypeError: when the measure refuses the layers, such as for `k >= n`, or two of them together.
     """
 
     def __init__(self, job: Job, key: str, measure: Measure):
@@ -37,6 +37,7 @@ class KeptSignatures:
         padded = all(signature.ignores_zero_features for _, signature in self.work)
         self.widths = padded_widths(widths) if padded else dict(zip(widths, widths, strict=True))
         self.forms = [self._form(layer, signature) for layer, signature in self.work]
+        jax.eval_shape(_score, measure.score, *self._sides(self.forms))
 
     @property
     def steps(self) -> int:
@@ -52,20 +53,23 @@ class KeptSignatures:
             piece = f"{piece_name(self.measure)}-layer{index}"
             kept = self.job.store.load(piece, like)
             if kept is None:
-                x = layer.load(width=self.widths[layer.shape[1]])
+                x = self.job.load(layer, width=self.widths[layer.shape[1]])
                 kept = [np.asarray(leaf) for leaf in jax.tree.leaves(_sign(signature, x, self.job.mask))]
                 self.job.store.save(piece, kept)
             signatures.append(jax.tree.unflatten(structure, jax.device_put(kept)))
             tick()
+        return np.asarray(_score(self.measure.score, *self._sides(signatures)))
+
+    def _sides(self, signatures: list[Any]) -> tuple[list[Any], list[Any] | None]:
+        """Those of both sides, of all that was worked for; None for the second where half of the matrix is enough."""
         count = len(self.job.a.layers)
         rows, columns = signatures[:count], signatures[count:]
-        if self.job.mirrored(self.measure):
-            return np.asarray(_score(self.measure.score, rows, None))
-        return np.asarray(_score(self.measure.score, rows, columns or rows))
+        return rows, None if self.job.mirrored(self.measure) else columns or rows
 
     def _form(self, layer: Layer, signature: Signature) -> Any:
         """Shapes and types of a signature; nothing is computed."""
-        padded = jax.ShapeDtypeStruct((layer.shape[0], self.widths[layer.shape[1]]), layer.dtype)
+        dtype = self.job.dtype if self.job.dtype == np.float64 else layer.dtype
+        padded = jax.ShapeDtypeStruct((layer.shape[0], self.widths[layer.shape[1]]), dtype)
         return jax.eval_shape(_sign, signature, padded, self.job.mask)
 
 

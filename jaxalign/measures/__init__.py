@@ -13,6 +13,13 @@ from jaxalign.measures.dissimilarity import rsa as rsa
 from jaxalign.measures.dissimilarity import rsm_distance as rsm_distance
 from jaxalign.measures.distance import distance_correlation as distance_correlation
 from jaxalign.measures.distance import distance_covariance as distance_covariance
+from jaxalign.measures.geometry import concentricity_difference as concentricity_difference
+from jaxalign.measures.geometry import effective_rank_difference as effective_rank_difference
+from jaxalign.measures.geometry import intrinsic_dimension_difference as intrinsic_dimension_difference
+from jaxalign.measures.geometry import magnitude_difference as magnitude_difference
+from jaxalign.measures.geometry import participation_ratio_difference as participation_ratio_difference
+from jaxalign.measures.geometry import uniformity_difference as uniformity_difference
+from jaxalign.measures.heat import imd as imd
 from jaxalign.measures.kernel import angular_cka as angular_cka
 from jaxalign.measures.kernel import cka as cka
 from jaxalign.measures.kernel import deconfounded_cka as deconfounded_cka
@@ -40,6 +47,10 @@ from jaxalign.measures.neighbors import mutual_knn as mutual_knn
 from jaxalign.measures.neighbors import rank_similarity_knn as rank_similarity_knn
 from jaxalign.measures.neighbors import second_order_cosine as second_order_cosine
 from jaxalign.measures.neighbors import soft_knn as soft_knn
+from jaxalign.measures.outputs import cohen_kappa as cohen_kappa
+from jaxalign.measures.outputs import disagreement as disagreement
+from jaxalign.measures.outputs import jensen_shannon as jensen_shannon
+from jaxalign.measures.outputs import kl_divergence as kl_divergence
 from jaxalign.measures.shape import angular_procrustes as angular_procrustes
 from jaxalign.measures.shape import correlation_match as correlation_match
 from jaxalign.measures.shape import permutation_distance as permutation_distance

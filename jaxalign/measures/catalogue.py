@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from jaxalign.measures import dependence, dissimilarity, distance, kernel, linear, neighbors, shape
+from jaxalign.measures import (
+    dependence,
+    dissimilarity,
+    distance,
+    geometry,
+    heat,
+    kernel,
+    linear,
+    neighbors,
+    outputs,
+    shape,
+)
 from jaxalign.measures.measure import Measure
 
 #: Every measure under its name, with default settings.
@@ -47,6 +58,17 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             shape.angular_procrustes(),
             shape.permutation_distance(),
             shape.correlation_match(),
+            geometry.magnitude_difference(),
+            geometry.concentricity_difference(),
+            geometry.uniformity_difference(),
+            geometry.intrinsic_dimension_difference(),
+            geometry.participation_ratio_difference(),
+            geometry.effective_rank_difference(),
+            heat.imd(),
+            outputs.disagreement(),
+            outputs.cohen_kappa(),
+            outputs.jensen_shannon(),
+            outputs.kl_divergence(),
         )
     }
 )

@@ -91,6 +91,7 @@ class Measure:
       metric: the triangle inequality holds, and 0 is between inputs alike up to the invariances only.
       needs_more_examples: with no more examples than features the value says nothing, as every
         such input is alike.
+      same_features: both inputs must have the same features: classes, to which they give scores.
       invariances: what one input may undergo without changing the score, from `INVARIANCES`.
       chance: what unrelated inputs score.
       reference: where it is defined.
@@ -106,6 +107,7 @@ class Measure:
     symmetric: bool = static(default=True)
     metric: bool = static(default=False)
     needs_more_examples: bool = static(default=False)
+    same_features: bool = static(default=False)
     invariances: frozenset[str] = static(default=frozenset())
     chance: str = static(default="")
     reference: str = static(default="")

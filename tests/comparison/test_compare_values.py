@@ -76,6 +76,8 @@ def test_one_float64_layer_makes_all_float64(layers, float64):
         np.testing.assert_allclose(result.values[key], expected, rtol=1e-11)
     assert result.info["dtypes"] == ["float32", "float64"]
     assert result.info["computed_in"] == ["float64"]
+    # Signatures that are kept, of numbers and not only of indices, meet in one type too.
+    ja.compare(a, measures=[ja.measures.cknna(k=5), ja.measures.uniformity_difference()])
 
 
 class TensorLike:
@@ -233,3 +235,15 @@ def test_ids_count_as_checked_only_when_every_side_and_model_has_them(layers):
     for other, expected in ((known, True), (unknown, False)):
         models = {"m": ja.features.Layers({"one": a[0]}, ids=range(40)), "n": other}
         assert ja.compare(models, measures=ja.measures.mutual_knn(k=5)).info["ids_checked"] == expected
+
+
+def test_a_random_key_tells_measures_apart(layers, tmp_path):
+    """As a key of either kind; a run with another key is another comparison."""
+    a = layers(1)
+    keys = [jax.random.key(1), jax.random.PRNGKey(1), 2]
+    first, legacy, other = (ja.compare(a, measures=[ja.measures.imd(key=key)]).values["imd"] for key in keys)
+    np.testing.assert_array_equal(first, legacy)
+    assert np.abs(first - other).max() > 0
+    ja.compare(a, measures=[ja.measures.imd(key=keys[0])], resume=tmp_path / "kept")
+    with pytest.raises(ValueError, match="belongs to another comparison"):
+        ja.compare(a, measures=[ja.measures.imd(key=jax.random.key(2))], resume=tmp_path / "kept")

@@ -84,6 +84,7 @@ def test_blocks_hold_no_more_than_max_memory_and_give_the_same(measure, sides, l
         np.testing.assert_array_equal(split.values["cka"], split.values["cka"].T)
 
 
+@pytest.mark.slow
 def test_padding_counts_as_memory(layers, monkeypatch):
     """Four narrow widths are stacked as wide ones: a limit that the layers alone would keep cuts blocks."""
     a = layers(1, (2, 3, 4, 5, 6, 7))
