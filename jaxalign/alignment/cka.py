@@ -95,6 +95,7 @@ def cka(
       TypeError: at trace time, on non-floating input.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.]])
       >>> round(float(cka(x, 3 * x + 1)), 4)
       1.0
@@ -142,6 +143,7 @@ def angular_cka(
       TypeError: at trace time, on non-floating input.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.]])
       >>> round(float(angular_cka(x, x[:, :1])), 4)
       0.6591
