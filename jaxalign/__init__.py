@@ -6,6 +6,7 @@ from jaxalign import measures as measures
 from jaxalign import preprocess as preprocess
 from jaxalign._core.pytree import pytree_dataclass as pytree_dataclass
 from jaxalign._version import __version__ as __version__
+from jaxalign.alignment.aligned_cosine import aligned_cosine as aligned_cosine
 from jaxalign.alignment.cca import canonical_correlations as canonical_correlations
 from jaxalign.alignment.cca import cca as cca
 from jaxalign.alignment.cca import eigenspace_overlap as eigenspace_overlap
@@ -30,6 +31,7 @@ from jaxalign.alignment.geometry import effective_rank as effective_rank
 from jaxalign.alignment.geometry import magnitude as magnitude
 from jaxalign.alignment.geometry import participation_ratio as participation_ratio
 from jaxalign.alignment.geometry import uniformity as uniformity
+from jaxalign.alignment.gromov_wasserstein import gromov_wasserstein_distance as gromov_wasserstein_distance
 from jaxalign.alignment.imd import imd as imd
 from jaxalign.alignment.intrinsic import intrinsic_dimension as intrinsic_dimension
 from jaxalign.alignment.kernel import hsic as hsic
@@ -45,6 +47,8 @@ from jaxalign.alignment.outputs import accuracy as accuracy
 from jaxalign.alignment.outputs import accuracy_difference as accuracy_difference
 from jaxalign.alignment.outputs import cohen_kappa as cohen_kappa
 from jaxalign.alignment.outputs import disagreement as disagreement
+from jaxalign.alignment.procrustes_mean import ProcrustesMean as ProcrustesMean
+from jaxalign.alignment.procrustes_mean import procrustes_mean as procrustes_mean
 from jaxalign.alignment.pwcca import pwcca as pwcca
 from jaxalign.alignment.regression import gulp as gulp
 from jaxalign.alignment.regression import linear_predictivity as linear_predictivity
@@ -55,7 +59,9 @@ from jaxalign.alignment.second_order import second_order_cosine as second_order_
 from jaxalign.alignment.shape import angular_procrustes as angular_procrustes
 from jaxalign.alignment.shape import permutation_distance as permutation_distance
 from jaxalign.alignment.shape import procrustes_distance as procrustes_distance
+from jaxalign.alignment.soft_matching import soft_matching_distance as soft_matching_distance
 from jaxalign.alignment.soft_neighbors import soft_knn as soft_knn
+from jaxalign.alignment.stochastic_shape import stochastic_shape_distance as stochastic_shape_distance
 from jaxalign.alignment.topology import geometry_score as geometry_score
 from jaxalign.alignment.topology import rtd as rtd
 from jaxalign.alignment.two_samples import mmd as mmd

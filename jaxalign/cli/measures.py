@@ -15,15 +15,18 @@ from jaxalign.alignment.cka import ESTIMATORS as CKA_ESTIMATORS
 from jaxalign.alignment.distance_matrices import METRICS as RDM_METRICS
 from jaxalign.alignment.distance_matrices import NORMS, ROWS
 from jaxalign.alignment.feature_matching import KINDS
+from jaxalign.alignment.intrinsic import METHODS
 from jaxalign.alignment.kernel import CENTERING_OF, ESTIMATORS, SCALINGS
 from jaxalign.alignment.rdm_comparisons import COMPARISONS
 from jaxalign.alignment.second_order import ENTRIES
+from jaxalign.alignment.shape import ALIGNMENTS
 from jaxalign.cli.measure_spec import KERNELS, kernel_keys, measure_factory, measure_keys, parse_measure
 from jaxalign.engines.neighbors import METRICS
 from jaxalign.kernels import Kernel
 from jaxalign.kernels.bandwidth import NAMED_RULES
 from jaxalign.measures import INVARIANCES, MEASURES
 from jaxalign.signatures.shaped import SCALES as SHAPE_SCALES
+from jaxalign.signatures.tuning import SCALES as TUNING_SCALES
 
 #: Settings that take one of a few words; those of one measure alone under its name.
 CHOICES: dict[str | tuple[str, str], Sequence[str]] = {
@@ -41,6 +44,9 @@ CHOICES: dict[str | tuple[str, str], Sequence[str]] = {
     "entries": ENTRIES,
     "reduce": tuple(REDUCTIONS),
     "scale": SHAPE_SCALES,
+    ("soft_matching_distance", "scale"): TUNING_SCALES,
+    "alignment": tuple(ALIGNMENTS),
+    "method": METHODS,
     "kind": KINDS,
     "bandwidth": (*NAMED_RULES, "NUMBER"),
 }

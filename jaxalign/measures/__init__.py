@@ -51,7 +51,10 @@ from jaxalign.measures.outputs import cohen_kappa as cohen_kappa
 from jaxalign.measures.outputs import disagreement as disagreement
 from jaxalign.measures.outputs import jensen_shannon as jensen_shannon
 from jaxalign.measures.outputs import kl_divergence as kl_divergence
+from jaxalign.measures.shape import aligned_cosine as aligned_cosine
 from jaxalign.measures.shape import angular_procrustes as angular_procrustes
 from jaxalign.measures.shape import correlation_match as correlation_match
 from jaxalign.measures.shape import permutation_distance as permutation_distance
 from jaxalign.measures.shape import procrustes_distance as procrustes_distance
+from jaxalign.measures.shape import soft_matching_distance as soft_matching_distance
+from jaxalign.measures.shape import stochastic_shape_distance as stochastic_shape_distance
