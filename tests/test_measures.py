@@ -188,7 +188,7 @@ def test_measures_equal_the_functions():
 @pytest.mark.parametrize(
     "measure",
     [
-        measures.cka(kernel=RBF(), estimator="unbiased"),
+        pytest.param(measures.cka(kernel=RBF(), estimator="unbiased"), marks=pytest.mark.slow),
         measures.cka(kernel=RBF(2.0), kernel_y=Linear()),
         measures.mutual_knn(k=4),
         pytest.param(measures.cycle_knn(k=2), marks=pytest.mark.slow),

@@ -38,6 +38,6 @@ def count_inversions(order: Int[Array, "m"], dtype: jnp.dtype) -> Float[Array, "
 def exact_sum(counts: Int[Array, "m"], dtype: jnp.dtype) -> Float[Array, ""]:
     """The sum of `m` counts, each below `m`: in parts as integers, which are exact, and then as floats."""
     size = counts.shape[0]
-    terms = 1 << max(0, 31 - max(1, size).bit_length())
+    terms = min(max(1, size), 1 << max(0, 31 - size.bit_length()))
     parts = -(-size // terms)
     return jnp.sum(jnp.sum(jnp.pad(counts, (0, parts * terms - size)).reshape(parts, terms), axis=1).astype(dtype))

@@ -120,13 +120,13 @@ def assert_values(found, expected, dtype):
     assert not wrong, wrong
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", CASES)
 def test_values_equal_the_reference(case, dtype):
     assert_values(values(case, dtype), GOLDEN["reference"][case], dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", CASES)
 def test_values_equal_the_definitions(case, dtype):
     x, y = CASES[case]

@@ -114,6 +114,7 @@ def awkward():
     }
 
 
+@pytest.mark.slow
 def test_first_and_second_derivatives_are_finite_everywhere():
     """Also where scores are undefined: NaN, but with derivatives of 0."""
 

@@ -43,7 +43,7 @@ def values(x, y):
     return {(name, k): getattr(ja, name)(x, y, k=k) for name in DEFINITIONS for k in (1, 3, 6)}
 
 
-@pytest.mark.parametrize("case", ["A", "B"])
+@pytest.mark.parametrize("case", ["A", pytest.param("B", marks=pytest.mark.slow)])
 def test_values_equal_the_definitions(x64, case):
     x, y = CASES[case]
     found = values(*(jnp.asarray(v, float) for v in (x, y)))

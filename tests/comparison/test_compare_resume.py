@@ -52,6 +52,7 @@ def run(folder, out, pieces):
     return done.returncode, done.stdout.split()
 
 
+@pytest.mark.slow
 def test_a_killed_comparison_goes_on_where_it_was(tmp_path):
     code, whole = run(tmp_path / "undisturbed", tmp_path / "undisturbed.npz", 0)
     assert code == 0
