@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.timing import machine, pin
 
-TIMED = ("all_pairs", "neighbors", "pairs", "catalogue")
+TIMED = ("all_pairs", "neighbors", "pairs", "catalogue", "measures")
 MEASURED = ("accuracy", "memory", "compilation")
 
 

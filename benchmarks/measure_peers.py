@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.linalg import orthogonal_procrustes
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import jensenshannon, pdist
+from scipy.special import softmax
 from scipy.stats import kendalltau, rankdata
 
 from benchmarks import peers
@@ -228,7 +230,7 @@ def sklearn_predictivity(x: np.ndarray, y: np.ndarray) -> float:
 def torch_pls_svd(x: np.ndarray, y: np.ndarray) -> float:
     """Singular values of the cross-correlation."""
     one, other = (v / v.square().sum(0).sqrt() for v in _centered(x, y))
-    return float(torch.linalg.svdvals(one.T @ other)[0])
+    return float(torch.linalg.svdvals(one.T @ other).mean())
 
 
 # Shapes.
@@ -252,3 +254,62 @@ def scipy_correlation_match(x: np.ndarray, y: np.ndarray) -> float:
     one, other = (v / v.square().sum(0).sqrt() for v in _centered(x, y))
     products = (one.T @ other).numpy()
     return float(products[linear_sum_assignment(-products)].mean())
+
+
+def scipy_aligned_cosine(x: np.ndarray, y: np.ndarray) -> float:
+    """SciPy's rotation, and cosines of rows."""
+    rotation, _ = orthogonal_procrustes(x, y)
+    turned = x @ rotation
+    return float(np.mean(np.sum(turned * y, 1) / (np.linalg.norm(turned, axis=1) * np.linalg.norm(y, axis=1))))
+
+
+def scipy_rsm_distance(x: np.ndarray, y: np.ndarray) -> float:
+    """Norm of the difference of SciPy's distances."""
+    return float(np.sqrt(2) * np.linalg.norm(pdist(x) - pdist(y)))
+
+
+def sklearn_held_out(x: np.ndarray, y: np.ndarray, folds: int = 5) -> float:
+    """scikit-learn's LinearRegression in a loop over folds."""
+    from sklearn.linear_model import LinearRegression
+
+    fold = np.arange(len(x)) % folds
+    left, total = 0.0, 0.0
+    for held in range(folds):
+        inside, outside = fold != held, fold == held
+        residual = y[outside] - LinearRegression().fit(x[inside], y[inside]).predict(x[outside])
+        left, total = left + np.sum(residual**2), total + np.sum((y[outside] - y[inside].mean(0)) ** 2)
+    return float(1 - left / total)
+
+
+# One number of each, and outputs.
+
+
+def sklearn_intrinsic_dimension(x: np.ndarray, y: np.ndarray) -> float:
+    """Two neighbors by scikit-learn, and the maximum of the likelihood."""
+    from sklearn.neighbors import NearestNeighbors
+
+    found = []
+    for v in (x, y):
+        distances = NearestNeighbors(n_neighbors=3, algorithm="brute").fit(v).kneighbors()[0]
+        found.append(1 / np.mean(np.log(distances[:, 1] / distances[:, 0])))
+    return float(abs(found[0] - found[1]))
+
+
+def torch_uniformity(x: np.ndarray, y: np.ndarray) -> float:
+    """torch.pdist of unit rows."""
+    one, other = (torch.nn.functional.normalize(v) for v in peers.tensors([x, y]))
+    values = [torch.pdist(v).square().mul(-2).exp().mean().log() for v in (one, other)]
+    return float((values[0] - values[1]).abs())
+
+
+def sklearn_cohen_kappa(x: np.ndarray, y: np.ndarray) -> float:
+    """scikit-learn's score of the classes."""
+    from sklearn.metrics import cohen_kappa_score
+
+    return float(cohen_kappa_score(x.argmax(1), y.argmax(1)))
+
+
+def scipy_jensen_shannon(x: np.ndarray, y: np.ndarray) -> float:
+    """SciPy's distance, squared."""
+    p, q = (softmax(v, axis=1) for v in (x, y))
+    return float(np.mean(jensenshannon(p, q, axis=1) ** 2))  # pyright: ignore[reportCallIssue]

@@ -77,7 +77,7 @@ ENTRIES: tuple[Entry, ...] = (
     _rsa("correlation", "pearson"),
     _rsa("correlation", "spearman", largest=1024),
     _rsa("correlation", "kendall", largest=1024),
-    # _rsa("sqeuclidean", "whitened_cosine", largest=1024),
+    _rsa("sqeuclidean", "whitened_cosine", largest=1024),
     Entry(ja.measures.mutual_knn(), {"torch": by.torch_mutual_knn}),
     Entry(ja.measures.cycle_knn(), {"torch, NumPy": by.numpy_cycle_knn}),
     Entry(ja.measures.lcs_knn(), {"torch, Python": by.python_lcs_knn}),
@@ -109,6 +109,16 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(ja.measures.procrustes_distance(), {"torch": by.torch_procrustes}),
     Entry(ja.measures.permutation_distance(), {"torch, SciPy": by.scipy_permutation}),
     Entry(ja.measures.correlation_match(), {"torch, SciPy": by.scipy_correlation_match}),
+    Entry(ja.measures.soft_matching_distance(), {"torch, SciPy": by.scipy_permutation}),
+    Entry(ja.measures.aligned_cosine(), {"SciPy": by.scipy_aligned_cosine}),
+    Entry(ja.measures.rsm_distance(), {"SciPy": by.scipy_rsm_distance}),
+    Entry(ja.measures.distance_alignment(), {}),
+    Entry(ja.measures.linear_predictivity(folds=5), {"scikit-learn": by.sklearn_held_out}),
+    Entry(ja.measures.intrinsic_dimension_difference(), {"scikit-learn": by.sklearn_intrinsic_dimension}),
+    Entry(ja.measures.uniformity_difference(), {"torch": by.torch_uniformity}),
+    Entry(ja.measures.imd(), {}),
+    Entry(ja.measures.cohen_kappa(), {"scikit-learn": by.sklearn_cohen_kappa}),
+    Entry(ja.measures.jensen_shannon(), {"SciPy": by.scipy_jensen_shannon}),
 )
 
 

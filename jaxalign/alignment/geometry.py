@@ -20,6 +20,7 @@ from jaxalign._core.numerics import (
     widen,
 )
 from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign.kernels.squared_distance import squared_distances
 
 #: Rows compared with all others at a time.
 BLOCK_ROWS = 256
@@ -125,13 +126,13 @@ def uniformity(
       underflows in many dimensions.
     """
     check_rows("uniformity", x, mask)
-    rows = normalize_rows(mask_rows(widen(x), mask))
+    # About their mean, rows that all point about the same way keep the digits that tell them apart.
+    rows = center_columns(normalize_rows(mask_rows(widen(x), mask)), mask)
     weights = jnp.ones(rows.shape[0], rows.dtype) if mask is None else mask.astype(rows.dtype)
 
     def to_others(place_and_row: tuple[Array, Array]) -> Scalar:
         place, row = place_and_row
-        differences = rows - row[None, :]
-        closeness = jnp.exp(-temperature * jnp.sum(differences * differences, axis=1))
+        closeness = jnp.exp(-temperature * squared_distances(row[None, :], rows)[0])
         return jnp.sum(jnp.where(jnp.arange(rows.shape[0]) == place, 0, closeness * weights))
 
     sums = lax.map(to_others, (jnp.arange(rows.shape[0]), rows), batch_size=BLOCK_ROWS)
