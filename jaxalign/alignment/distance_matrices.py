@@ -129,7 +129,8 @@ def rsm_distance(
 
     Returns:
       A scalar, at least 0, in the units of the dissimilarities, which grow with those of the inputs by
-      `"euclidean"`, `"sqeuclidean"` and `"poisson"`: a metric on matrices. It grows with the number of examples.
+      `"euclidean"`, `"sqeuclidean"` and `"poisson"`: a metric on matrices. It grows with the number of examples, and
+      takes matrices of `n × n`.
       NaN when a dissimilarity is not defined. The gradient is finite, and 0 at distance 0; the spectral norm
       has none where two eigenvalues have the largest magnitude, and one of those between is returned.
 
@@ -178,7 +179,7 @@ def distance_alignment(
 
     Returns:
       A scalar, at least 0, larger is farther: at most 8 for unit rows, in the fourth power of the inputs' units
-      for raw ones. NaN for unit rows when one is 0. The gradient is finite.
+      for raw ones. NaN for unit rows when one is 0. The gradient is finite. It takes matrices of `n × n`.
 
     Raises:
       ValueError: at trace time, on rank or row-count mismatch, or unknown `rows`.

@@ -24,7 +24,7 @@ class HeldOutScore:
 
         def of_fold(fold: Int[Array, ""]) -> tuple[Scalar, Scalar]:
             factor = jax.tree.map(lambda leaf: leaf[fold], x.factors)
-            train, test = split_rows(x.rows, x.counts, fold)
+            train, test = split_rows(x.rows * x.units[None, :, :], x.counts, fold)
             target, held_out = split_rows(y.rows, x.counts, fold)
             penalties = x.penalties[fold]
             if penalties.shape[0] > 1:

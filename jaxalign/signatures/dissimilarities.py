@@ -71,8 +71,10 @@ class Dissimilarity:
         work: Callable[[Float[Array, "m m"], Bool[Array, "m"] | None], Result],
         layers: Sequence[Float[Array, "n _d"]],
         mask: Bool[Array, "n"] | None,
+        *,
+        rescaled: bool = False,
     ) -> list[Result]:
-        """`work` of the matrix of each layer and the mask of its examples."""
+        """`work` of the matrix of each layer and the mask of its examples; `rescaled` where units do not matter."""
         for x in layers:
             check_divides("rsa", self.repeats, x.shape[0])
             if self.metric == "mahalanobis":
@@ -80,6 +82,9 @@ class Dissimilarity:
         examples = examples_that_count(mask, self.repeats)
 
         def of_layer(x: Float[Array, "n d"]) -> Result:
+            if rescaled and self.metric == "sqeuclidean":
+                # Squares leave the range of numbers long before their inputs do.
+                x = x * binary_scale(mask_rows(x, mask))
             return work(dissimilarities(x, self.metric, examples, repeats=self.repeats), examples)
 
         if self.ignores_zero_features and len(layers) > 1:

@@ -37,6 +37,7 @@ class FoldedRegressor:
 
     Attributes:
       rows: `(k, m, d)`, dealt out to `k` folds, centered, in units of their own; 0 where there is none.
+      units: `(1, d)`, what features are multiplied by as inputs.
       counts: which of them count.
       factors: the training rows of each fold, taken apart; no gradient.
       penalties: `(k, l)`, added to squares of singular values.
@@ -44,6 +45,7 @@ class FoldedRegressor:
     """
 
     rows: Float[Array, "k m d"]
+    units: Float[Array, "1 d"]
     counts: Bool[Array, "k m"]
     factors: Factor
     penalties: Float[Array, "k l"]
@@ -89,15 +91,22 @@ class FoldedRegressorSignature:
         ridges = jnp.stack([jnp.asarray(ridge, rows.dtype) for ridge in self.ridges])
         ridges = jnp.minimum(ridges * scale * scale, jnp.finfo(rows.dtype).max ** 0.5)
 
+        # Without a ridge, and with rows enough, predictions do not depend on the units of a feature; the rounding
+        # does, and small features would be lost beside large ones.
+        units = jnp.ones((1, rows.shape[2]), rows.dtype)
+        if training_part(counts, jnp.int32(0)).shape[0] > rows.shape[2]:
+            own = binary_scale(rows.reshape(-1, rows.shape[2]), axis=0)
+            units = lax.stop_gradient(jnp.where(jnp.all(ridges == 0), own, units))
+
         def of_fold(fold: Int[Array, ""]) -> tuple[Factor, Float[Array, "l"]]:
-            train, test = lax.stop_gradient(split_rows(rows, counts, fold))
+            train, test = lax.stop_gradient(split_rows(rows * units[None, :, :], counts, fold))
             u, s, vt = thin_svd(train)
             inside = numerical_rank_mask(s, (train.shape[0], train.shape[1]), s.dtype).astype(s.dtype)
             factor = Factor(u * inside[None, :], s * inside, matmul(test, vt.T) * inside[None, :])
             return factor, ridges * jnp.sum(training_part(counts, fold), dtype=rows.dtype)
 
         factors, penalties = lax.map(of_fold, jnp.arange(self.folds))
-        return FoldedRegressor(rows, counts, factors, penalties, jnp.all(rows == 0))
+        return FoldedRegressor(rows, units, counts, factors, penalties, jnp.all(rows == 0))
 
     def many(
         self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None

@@ -9,7 +9,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import lax
 
-from jaxalign._core.numerics import take_rows, widen
+from jaxalign._core.numerics import binary_scale, mask_rows, take_rows, widen
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.kernels.base import Kernel
@@ -46,14 +46,19 @@ class MinibatchSignature:
         """The signature of one representation, `(n, d)`."""
         places, counted = cut_into_batches(x.shape[0], self.batch_size, mask)
         one = GramSignature(self.kernel, centering="unbiased")
-        return lax.map(lambda batch: one(*batch), (take_rows(widen(x), places), counted))
+        return lax.map(lambda batch: one(*batch), (take_rows(self._near_one(x, mask), places), counted))
 
     def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> Grams:
         """The signatures of several representations of the same examples."""
         places, counted = cut_into_batches(layers[0].shape[0], self.batch_size, mask)
         one = GramSignature(self.kernel, centering="unbiased")
-        batches = [take_rows(widen(x), places) for x in layers]
+        batches = [take_rows(self._near_one(x, mask), places) for x in layers]
         return lax.map(lambda batch: one.many(*batch), (batches, counted))
+
+    def _near_one(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Array, "n d"]:
+        """Rows of about one size, where the score does not depend on it: batches then can be added up."""
+        rows = mask_rows(widen(x), mask)
+        return rows * binary_scale(rows) if self.kernel.homogeneous else rows
 
 
 def cut_into_batches(

@@ -72,7 +72,7 @@ class RDMSignature:
 
     def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[RDM]:
         """The signatures of several representations of the same examples."""
-        return self.dissimilarity.map(self._of_matrix, layers, mask)
+        return self.dissimilarity.map(self._of_matrix, layers, mask, rescaled=True)
 
     def _of_matrix(self, matrix: Float[Array, "n n"], mask: Bool[Array, "n"] | None) -> RDM:
         columns, weights = pairs_once(matrix.shape[0])

@@ -66,7 +66,7 @@ class SecondMomentSignature:
 
     def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[SecondMoment]:
         """The signatures of several representations of the same examples."""
-        return self.dissimilarity.map(self._of_matrix, layers, mask)
+        return self.dissimilarity.map(self._of_matrix, layers, mask, rescaled=True)
 
     def _of_matrix(self, matrix: Float[Array, "n n"], mask: Bool[Array, "n"] | None) -> SecondMoment:
         entries, _ = counted_entries(matrix, mask)

@@ -105,6 +105,14 @@ def test_values_of_published_implementations():
         assert float(cka(*first, estimator="minibatch", batch_size=32)) == pytest.approx(value, rel=1e-10)
 
 
+def test_size_does_not_matter_to_batches():
+    x, y = (v.astype(np.float32) for v in CASES["A"])
+    one = float(cka(x, y, estimator="minibatch", batch_size=20))
+    for scale in (1e-30, 1e-20, 1e20, 1e30):
+        found = cka(x * np.float32(scale), y, estimator="minibatch", batch_size=20)
+        assert float(found) == pytest.approx(one, rel=1e-5), scale
+
+
 @pytest.mark.parametrize(("n", "size"), [(12, 4), (13, 4), (15, 4), (7, 4), (4, 4), (3, 4), (64, 10)])
 def test_batches_hold_every_row_once(n, size):
     places, counted = cut_into_batches(n, size, None)

@@ -181,3 +181,14 @@ def test_what_is_said_of_the_measure():
 def test_mistakes_are_named(options, error, says):
     with pytest.raises(error, match=f"linear_predictivity: {says}"):
         linear_predictivity(X, Y, **options)
+
+
+def test_small_features_count_beside_large_ones():
+    """Without a ridge the units of features do not matter, in float32 either."""
+    g = np.random.default_rng(0)
+    x = g.standard_normal((100, 7)).astype(np.float32)
+    y = (x @ g.standard_normal((7, 8)) + 0.5 * g.standard_normal((100, 8))).astype(np.float32)
+    units = np.float32(10.0) ** np.linspace(-4, 4, 7, dtype=np.float32)
+    one = float(linear_predictivity(x, y, folds=5))
+    assert one > 0.8
+    assert float(linear_predictivity(x * units, y, folds=5)) == pytest.approx(one, abs=1e-5)

@@ -269,3 +269,15 @@ def test_lowers_for_every_platform():
     exported = jax.export.export(several(ALL), platforms=["cpu", "cuda", "tpu"])(x, x, mask)
     assert exported.platforms == ("cpu", "cuda", "tpu")
     assert {out.dtype for out in exported.out_avals} == {np.dtype("float32")}
+
+
+def test_squared_distances_of_any_size():
+    x, y = (v[:16].astype(np.float32) for v in CASES["A"])
+
+    @jax.jit
+    def both(x):
+        return [rsa(x, y, metric="sqeuclidean", comparison=c) for c in ("pearson", "whitened_cosine")]
+
+    one = both(x)
+    for scale in (1e-25, 1e-20, 1e20, 1e25):
+        np.testing.assert_allclose(both(x * np.float32(scale)), one, rtol=1e-5)
