@@ -6,6 +6,7 @@ import pytest
 from jaxalign.studies import load_digits, train_zoo, zoo
 from jaxalign.studies.networks import ARCHITECTURES
 
+pytestmark = pytest.mark.slow  # networks are trained
 SHORT = {"widths": (32,), "epochs": 6}
 
 
@@ -54,7 +55,6 @@ def test_a_little_training_is_far_above_chance_and_none_is_near_it(members, untr
     assert abs(np.mean([m.accuracy for m in untrained]) - 0.1) < 0.05
 
 
-@pytest.mark.slow
 def test_the_default_training_reaches_the_accuracy_it_is_meant_to():
     (member,) = train_zoo(architectures=("mlp",), widths=(32,), seeds=(0,))
     assert member.accuracy >= 0.95
