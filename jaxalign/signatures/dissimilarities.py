@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import field
-from typing import TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -90,6 +91,33 @@ class Dissimilarity:
         if self.ignores_zero_features and len(layers) > 1:
             return map_layers(of_layer, layers)
         return [of_layer(x) for x in layers]
+
+
+class OfDissimilarities(ABC):
+    """Makes something of the dissimilarities of a representation: what its signatures have in common."""
+
+    dissimilarity: Dissimilarity
+
+    #: A number or two for every two examples.
+    compact: ClassVar[bool] = False
+
+    @property
+    def ignores_zero_features(self) -> bool:
+        """As said by the dissimilarity."""
+        return self.dissimilarity.ignores_zero_features
+
+    @property
+    def definition(self) -> str:
+        """The dissimilarity."""
+        return self.dissimilarity.definition
+
+    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> Any:
+        """The signature of one representation, `(n, d)`."""
+        return self.many([x], mask)[0]
+
+    @abstractmethod
+    def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[Any]:
+        """The signatures of several representations of the same examples."""
 
 
 def check_dissimilarity(function: str, metric: str, repeats: int) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
-from typing import ClassVar
 
 from jaxalign._core.numerics import row_count
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
-from jaxalign.signatures.dissimilarities import Dissimilarity, counted_entries, double_center
+from jaxalign.signatures.dissimilarities import Dissimilarity, OfDissimilarities, counted_entries, double_center
 
 
 @pytree_dataclass
@@ -28,7 +27,7 @@ class DistanceMatrix:
 
 
 @pytree_dataclass
-class DistanceMatrixSignature:
+class DistanceMatrixSignature(OfDissimilarities):
     """Makes the `DistanceMatrix` of a representation.
 
     Args:
@@ -39,22 +38,10 @@ class DistanceMatrixSignature:
     dissimilarity: Dissimilarity = Dissimilarity("euclidean")
     centered: bool = field(default=False, metadata={"static": True})
 
-    #: A number for every two examples.
-    compact: ClassVar[bool] = False
-
-    @property
-    def ignores_zero_features(self) -> bool:
-        """As said by the dissimilarity."""
-        return self.dissimilarity.ignores_zero_features
-
     @property
     def definition(self) -> str:
         """The dissimilarity, and whether it is centered."""
         return self.dissimilarity.definition + (",centered" if self.centered else "")
-
-    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> DistanceMatrix:
-        """The signature of one representation, `(n, d)`."""
-        return self.many([x], mask)[0]
 
     def many(
         self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import lax
@@ -11,7 +10,7 @@ from jax import lax
 from jaxalign._core.inversions import exact_sum
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
-from jaxalign.signatures.dissimilarities import Dissimilarity
+from jaxalign.signatures.dissimilarities import Dissimilarity, OfDissimilarities
 from jaxalign.signatures.rdm import RDM, RDMSignature, ends_of_groups
 
 
@@ -35,7 +34,7 @@ class PairOrder:
 
 
 @pytree_dataclass
-class PairOrderSignature:
+class PairOrderSignature(OfDissimilarities):
     """Makes the `PairOrder` of a representation.
 
     Args:
@@ -43,23 +42,6 @@ class PairOrderSignature:
     """
 
     dissimilarity: Dissimilarity = Dissimilarity()
-
-    #: Two numbers for every two examples.
-    compact: ClassVar[bool] = False
-
-    @property
-    def ignores_zero_features(self) -> bool:
-        """As said by the dissimilarity."""
-        return self.dissimilarity.ignores_zero_features
-
-    @property
-    def definition(self) -> str:
-        """The dissimilarity."""
-        return self.dissimilarity.definition
-
-    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> PairOrder:
-        """The signature of one representation, `(n, d)`."""
-        return self.many([x], mask)[0]
 
     def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[PairOrder]:
         """The signatures of several representations of the same examples."""

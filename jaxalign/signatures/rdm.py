@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
-from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import lax
@@ -13,7 +12,7 @@ from jaxalign._core.checks import check_choice
 from jaxalign._core.numerics import binary_scale, take_rows
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int
-from jaxalign.signatures.dissimilarities import Dissimilarity, counted_entries
+from jaxalign.signatures.dissimilarities import Dissimilarity, OfDissimilarities, counted_entries
 
 #: What becomes of the entries: as they are, in units of their own; without the digits that are rounding, to
 #: be put in order; or their ranks.
@@ -39,7 +38,7 @@ class RDM:
 
 
 @pytree_dataclass
-class RDMSignature:
+class RDMSignature(OfDissimilarities):
     """Makes the `RDM` of a representation.
 
     Args:
@@ -50,25 +49,8 @@ class RDMSignature:
     dissimilarity: Dissimilarity = Dissimilarity()
     scale: str = field(default="value", metadata={"static": True})
 
-    #: A number for every two examples.
-    compact: ClassVar[bool] = False
-
     def __post_init__(self):
         check_choice("RDMSignature", "scale", self.scale, SCALES)
-
-    @property
-    def ignores_zero_features(self) -> bool:
-        """As said by the dissimilarity."""
-        return self.dissimilarity.ignores_zero_features
-
-    @property
-    def definition(self) -> str:
-        """The dissimilarity."""
-        return self.dissimilarity.definition
-
-    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> RDM:
-        """The signature of one representation, `(n, d)`."""
-        return self.many([x], mask)[0]
 
     def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[RDM]:
         """The signatures of several representations of the same examples."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
-from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -13,7 +12,7 @@ from jaxalign._core.linalg import psd_sqrt
 from jaxalign._core.numerics import binary_scale, safe_divide, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float
-from jaxalign.signatures.dissimilarities import Dissimilarity, counted_entries, double_center
+from jaxalign.signatures.dissimilarities import Dissimilarity, OfDissimilarities, counted_entries, double_center
 
 #: What is kept of it: all; what is left when equal dissimilarities are taken off; its square root.
 FORMS = ("moment", "deviation", "root")
@@ -33,7 +32,7 @@ class SecondMoment:
 
 
 @pytree_dataclass
-class SecondMomentSignature:
+class SecondMomentSignature(OfDissimilarities):
     """Makes the `SecondMoment` of a representation.
 
     Args:
@@ -44,25 +43,8 @@ class SecondMomentSignature:
     dissimilarity: Dissimilarity = Dissimilarity()
     form: str = field(default="moment", metadata={"static": True})
 
-    #: A number for every two examples.
-    compact: ClassVar[bool] = False
-
     def __post_init__(self):
         check_choice("SecondMomentSignature", "form", self.form, FORMS)
-
-    @property
-    def ignores_zero_features(self) -> bool:
-        """As said by the dissimilarity."""
-        return self.dissimilarity.ignores_zero_features
-
-    @property
-    def definition(self) -> str:
-        """The dissimilarity."""
-        return self.dissimilarity.definition
-
-    def __call__(self, x: Float[Array, "n d"], mask: Bool[Array, "n"] | None = None) -> SecondMoment:
-        """The signature of one representation, `(n, d)`."""
-        return self.many([x], mask)[0]
 
     def many(self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None) -> list[SecondMoment]:
         """The signatures of several representations of the same examples."""
