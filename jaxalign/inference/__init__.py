@@ -1,0 +1,1 @@
+"""Is it more than chance: tests, intervals and calibrated scores for every measure."""
