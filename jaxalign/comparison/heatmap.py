@@ -47,7 +47,7 @@ def model_heatmap(result: Scores, key: str) -> Figure:
     for pair in result.best(key):
         i, j = models_a.index(pair.model_a), models_b.index(pair.model_b)
         for place in ((i, j), (j, i)) if result.same and result.symmetric[key] else ((i, j),):
-            matrix[place], pvalues[place] = pair.value, np.nan if pair.pvalue is None else pair.pvalue
+            matrix[place], pvalues[place] = pair.value, getattr(pair, "pvalue", np.nan)
     beside, below = (0.5 + 0.09 * max(len(_shorten(m)) for m in models) for models in (models_a, models_b))
     figure, axes = _canvas(3 * len(models_a), 3 * len(models_b), beside, below)
     _draw(figure, axes, result, key, matrix, pvalues if key in result.calibrations else None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxalign.comparison.scores import BestPair, Scores
+from jaxalign.comparison.scores import BestPair, CalibratedPair, Scores
 
 if TYPE_CHECKING:
     import pandas
@@ -119,9 +119,9 @@ def best_table(result: Scores, key: str) -> Table:
     return table
 
 
-def chance_of_best(pair: BestPair) -> tuple[str, ...]:
+def chance_of_best(pair: BestPair | CalibratedPair) -> tuple[str, ...]:
     """The cells of `CHANCE_OF_BEST`; none unless calibrated."""
-    if pair.pvalue is None or pair.calibrated is None:
+    if not isinstance(pair, CalibratedPair):
         return ()
     return (
         "-" if math.isnan(pair.calibrated) else f"{pair.calibrated:.3f}",

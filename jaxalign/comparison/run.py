@@ -146,11 +146,10 @@ def compare(
             "computed_in": sorted({str(v.dtype) for v in values.values()}),
             "ids_checked": side_a.identified and side_b.identified,
             "seed": _seed(key) if how else None,
-            "permutations": calibrate,
-            "alpha": alpha if how else None,
             "jaxalign": __version__,
             "jax": jax.__version__,
             "backend": jax.default_backend(),
+            **({"permutations": calibrate, "alpha": alpha} if how else {}),
         },
     )
     for name, null in by_chance.items():

@@ -14,10 +14,19 @@ from jaxalign._core.checks import check_choice
 
 
 class BestPair(NamedTuple):
-    """The closest layers of two models under one measure; None and NaN where nothing is defined.
+    """The closest layers of two models under one measure; None and NaN where nothing is defined."""
 
-    In a calibrated comparison `calibrated`, `pvalue` and `threshold` are those of the closest layers of the two
-    models, whichever they are: that the best was chosen is accounted for. Otherwise they are None.
+    model_a: str
+    model_b: str
+    layer_a: str | None
+    layer_b: str | None
+    value: float
+
+
+class CalibratedPair(NamedTuple):
+    """A `BestPair` beside the closest layers of the two models by chance: that the best was chosen is accounted for.
+
+    `calibrated` is 0 up to the threshold and 1 at the most there can be.
     """
 
     model_a: str
@@ -25,9 +34,9 @@ class BestPair(NamedTuple):
     layer_a: str | None
     layer_b: str | None
     value: float
-    calibrated: float | None = None
-    pvalue: float | None = None
-    threshold: float | None = None
+    calibrated: float
+    pvalue: float
+    threshold: float
 
 
 #: The matrices of a `Calibrated`: of layers, and of models.
@@ -131,7 +140,7 @@ class Scores:
         check_choice("Comparison", "measure", name, self.values)
         return name
 
-    def best(self, measure: str | None = None) -> tuple[BestPair, ...]:
+    def best(self, measure: str | None = None) -> tuple[BestPair | CalibratedPair, ...]:
         """The closest pair of layers of every two models; the first of equals, row by row.
 
         With one side only, a model is not paired with itself, unless there is no other: then
@@ -143,13 +152,12 @@ class Scores:
         pairs = []
         for model_a, model_b in self.model_pairs(key):
             candidates = list(zip(*np.nonzero(self.candidates(key, model_a, model_b)), strict=True))
-            chance = self._chance_of_best(key, model_a, model_b)
-            if not candidates:
-                pairs.append(BestPair(model_a, model_b, None, None, math.nan, *chance))
-                continue
-            i, j = max(candidates, key=lambda place: closeness[place])
-            value = float(self.values[key][i, j])
-            pairs.append(BestPair(model_a, model_b, self.layers_a[i][1], self.layers_b[j][1], value, *chance))
+            best = BestPair(model_a, model_b, None, None, math.nan)
+            if candidates:
+                i, j = max(candidates, key=lambda place: closeness[place])
+                layers = self.layers_a[i][1], self.layers_b[j][1]
+                best = BestPair(model_a, model_b, *layers, float(self.values[key][i, j]))
+            pairs.append(self._beside_chance(key, best))
         return tuple(pairs)
 
     def candidates(self, key: str, model_a: str, model_b: str) -> np.ndarray:
@@ -161,11 +169,11 @@ class Scores:
             np.fill_diagonal(chosen, False)
         return chosen
 
-    def _chance_of_best(self, key: str, model_a: str, model_b: str) -> tuple[float, ...]:
+    def _beside_chance(self, key: str, best: BestPair) -> BestPair | CalibratedPair:
         if key not in self.calibrations:
-            return ()
-        place = self.models_a.index(model_a), self.models_b.index(model_b)
-        return tuple(float(getattr(self.calibrations[key], name)[place]) for name in OF_MODELS)
+            return best
+        place = self.models_a.index(best.model_a), self.models_b.index(best.model_b)
+        return CalibratedPair(*best, *(float(getattr(self.calibrations[key], name)[place]) for name in OF_MODELS))
 
     def model_pairs(self, key: str) -> list[tuple[str, str]]:
         """The pairs of models of which `best` names the closest layers."""

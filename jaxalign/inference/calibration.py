@@ -292,6 +292,6 @@ def adjusted_pvalues(
     deviation = jnp.where(spread > 0, (everything - mean) / jnp.where(spread > 0, spread, 1), 0)
     known = ~jnp.isnan(mean)
     largest = jnp.max(jnp.where(known, deviation, -jnp.inf), axis=(1, 2))
-    own = deviation[0]
+    own = jnp.where(known[0], deviation[0], jnp.nan)
     count = jnp.sum(at_least(largest[1:, None, None], own), axis=0, dtype=jnp.int32).astype(null.dtype)
     return jnp.where(jnp.isnan(own), jnp.nan, (1 + count) / (1 + null.shape[0]))

@@ -12,6 +12,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxalign._core.checks import check_integer
+from jaxalign._core.numerics import take_rows
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Int
 
@@ -178,9 +179,12 @@ def _exchange_within(key: Array, labels: Int[Array, "n"], mask: Bool[Array, "n"]
     if mask is None:
         groups = (labels,)
     else:  # each that does not count is a group of its own
-        groups = ((~mask).astype(jnp.int32), jnp.where(mask, labels, place.astype(labels.dtype)))
+        hidden = ~jnp.asarray(mask)
+        groups = (hidden.astype(jnp.int32), jnp.where(hidden, place.astype(labels.dtype), labels))
     *_, there = jax.lax.sort((*groups, place), num_keys=len(groups), is_stable=True)
-    *_, here = jax.lax.sort((*(group[shuffled] for group in groups), shuffled), num_keys=len(groups), is_stable=True)
+    *_, here = jax.lax.sort(
+        (*(take_rows(group, shuffled) for group in groups), shuffled), num_keys=len(groups), is_stable=True
+    )
     return jnp.zeros_like(place).at[there].set(here, unique_indices=True)
 
 

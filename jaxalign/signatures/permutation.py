@@ -17,6 +17,6 @@ def permute(signature: Any, indices: Int[Array, "n"]) -> Any:
 
     Args:
       signature: an array with a row for each example, or what has a method `permute`.
-      indices: each example once.
+      indices: each example once, int32.
     """
     return take_rows(signature, indices) if isinstance(signature, jax.Array) else signature.permute(indices)

@@ -197,3 +197,23 @@ def test_sizes(text, size):
 def test_sizes_that_are_none(text):
     with pytest.raises(Problem, match="not a positive number of bytes"):
         parse_bytes(text)
+
+
+def test_scores_are_calibrated_when_asked(cli, files, layers, tmp_path):
+    run = cli("compare", *files, "-m", "cka", "--calibrate", "39", "--seed", "3", "--out", tmp_path / "out")
+    assert run.code == 0
+    expected = compare(layers, measures=cka(), calibrate=39, key=3)
+    result = load_comparison(tmp_path / "out" / "comparison.npz")
+    np.testing.assert_array_equal(result.pvalues["cka"], expected.pvalues["cka"])
+    assert result.info["seed"] == 3
+    assert "calibrated" in run.out
+    assert "39 random orders of the examples, level 0.05" in run.out
+    with (tmp_path / "out" / "best-pairs.csv").open() as stream:
+        (row,) = csv.DictReader(stream)
+    assert float(row["pvalue"]) == pytest.approx(expected.best()[0].pvalue)
+    document = cli("compare", *files, "-m", "hsic", "--calibrate", "39", "--json").document
+    assert document["best"]["hsic"][0]["calibrated"] is None
+    assert document["best"]["hsic"][0]["pvalue"] > 0
+    few = cli("compare", *files, "--calibrate", "5")
+    assert few.code == 2
+    assert "calibrate must be at least 19 for alpha=0.05" in few.err

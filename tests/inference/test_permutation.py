@@ -1,0 +1,165 @@
+"""Permutation tests against a loop over the same orders, and against all orders there are."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxalign as ja
+from jaxalign import measures
+from jaxalign.inference import Blocks, Free, Within, permutation_test
+
+G = np.random.default_rng(5)
+X = G.normal(size=(12, 3)).astype(np.float32)
+Y = (X @ G.normal(size=(3, 4)) + 1.5 * G.normal(size=(12, 4))).astype(np.float32)
+
+
+def null_by_loop(measure, x, y, scheme, key, count, mask=None):
+    orders = [scheme.draw(jax.random.fold_in(jax.random.key(key), b), len(x), mask) for b in range(count)]
+    return np.array([float(measure(x, y[np.asarray(order)], mask=mask)) for order in orders])
+
+
+@pytest.mark.parametrize(
+    ("measure", "scheme"),
+    [
+        (measures.cka(kernel=ja.RBF()), Free()),
+        (measures.mutual_knn(k=3), Within(np.arange(12) % 2)),
+        (measures.procrustes_distance(), Blocks(3)),
+    ],
+    ids=["cka", "knn", "procrustes"],
+)
+def test_the_null_is_that_of_a_loop(measure, scheme):
+    result = permutation_test(measure, X, Y, permutations=20, key=3, scheme=scheme)
+    null = null_by_loop(measure, X, Y, scheme, 3, 20)
+    np.testing.assert_allclose(result.null, null, rtol=1e-4, atol=1e-5)
+    assert float(result.statistic) == float(measure(X, Y))
+    sign = 1 if measure.larger_is_closer else -1
+    extreme = np.sum(sign * null >= sign * float(result.statistic) - 1e-5)
+    assert float(result.pvalue) == pytest.approx((1 + extreme) / 21, rel=1e-6)
+
+
+def test_the_null_is_that_of_all_orders(float64):
+    x, y = X[:6].astype(float), Y[:6].astype(float)
+    measure = measures.cka()
+    every = np.array([float(measure(x, y[list(order)])) for order in itertools.permutations(range(6))])
+    share = np.mean(every >= float(measure(x, y)) - 1e-12)
+    result = permutation_test(measure, x, y, permutations=4000, key=0)
+    assert (np.abs(np.asarray(result.null)[:, None] - every[None, :]).min(axis=1) < 1e-12).all()
+    assert float(result.pvalue) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 4000))
+
+
+def test_alternatives():
+    measure = measures.cka(estimator="unbiased")
+    results = {
+        side: permutation_test(measure, X, Y, permutations=99, key=1, alternative=side)
+        for side in ("closer", "farther", "two_sided")
+    }
+    pvalues = {side: float(result.pvalue) for side, result in results.items()}
+    assert pvalues["closer"] + pvalues["farther"] == pytest.approx(1.01)
+    assert pvalues["two_sided"] == pytest.approx(min(1, 2 * min(pvalues["closer"], pvalues["farther"])))
+    distance = permutation_test(measures.angular_cka(), X, Y, permutations=99, key=1)
+    similarity = permutation_test(measures.cka(), X, Y, permutations=99, key=1)
+    assert float(distance.pvalue) == float(similarity.pvalue)
+
+
+def test_equal_scores_are_ties_whatever_their_rounding():
+    constant = np.ones((12, 1), np.float32)
+    shuffled_alike = np.concatenate([constant, X[:, :1] * 0], axis=1)
+    assert np.isnan(float(permutation_test(measures.cka(), shuffled_alike, Y, permutations=9, key=0).pvalue))
+    # Two groups of equal rows: of 924 orders 2 give the score, and 3/7 of random ones some of few others.
+    groups = np.repeat([[0.1], [0.7]], 6, axis=0).astype(np.float32)
+    result = permutation_test(measures.cka(kernel=ja.RBF(0.3)), groups, groups * 3, permutations=499, key=0)
+    ties = np.isclose(result.null, float(result.statistic), rtol=1e-5).sum()
+    assert float(result.pvalue) == pytest.approx((1 + ties) / 500)
+    same = permutation_test(measures.mutual_knn(k=11), X, Y, permutations=9, key=0)  # all are neighbors of all
+    assert float(same.pvalue) == 1
+
+
+def test_padding_changes_nothing(float64):
+    x, y = X.astype(float), Y.astype(float)
+    mask = np.array([True] * 9 + [False] * 3)
+    x[9:], y[9:] = np.nan, 1e30
+    measure = measures.cka(kernel=ja.RBF())
+    result = permutation_test(measure, x, y, permutations=30, key=2, mask=mask)
+    assert float(result.statistic) == pytest.approx(float(measure(x[:9], y[:9])))
+    null = null_by_loop(measure, np.where(mask[:, None], x, 0), np.where(mask[:, None], y, 0), Free(), 2, 30, mask)
+    np.testing.assert_allclose(result.null, null, rtol=1e-6)
+
+
+def test_the_same_for_any_batch_size_under_jit_and_for_any_kind_of_key():
+    measure = measures.cka(kernel=ja.RBF(1.0))
+    one = permutation_test(measure, X, Y, permutations=23, key=4)
+    many = permutation_test(measure, X, Y, permutations=23, key=jax.random.key(4), batch_size=7)
+    np.testing.assert_allclose(one.null, many.null, rtol=2e-6)
+    assert float(one.pvalue) == float(many.pvalue)
+    inside = jax.jit(lambda x, y: permutation_test(measure, x, y, permutations=23, key=jax.random.PRNGKey(4)))(X, Y)
+    np.testing.assert_allclose(one.null, inside.null, rtol=2e-6)
+    # More orders begin with the same ones.
+    longer = permutation_test(measure, X, Y, permutations=30, key=4)
+    np.testing.assert_allclose(one.null, longer.null[:23], rtol=2e-6)
+    assert not np.allclose(one.null, permutation_test(measure, X, Y, permutations=23, key=5).null)
+
+
+DEVICES = """
+import jax, numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxalign import measures
+from jaxalign.inference import permutation_test
+x, y = np.random.default_rng(0).normal(size=(2, 16, 4)).astype(np.float32)
+mesh = jax.sharding.Mesh(np.array(jax.devices()), "n")
+x, y = (jax.device_put(v, NamedSharding(mesh, PartitionSpec("n"))) for v in (x, y))
+result = permutation_test(measures.mutual_knn(k=3), x, y, permutations=40, key=0)
+print(len(jax.devices()), np.asarray(result.null).round(6).tolist())
+"""
+
+
+@pytest.mark.slow
+def test_the_same_for_any_number_of_devices():
+    def run(devices):
+        environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
+        done = subprocess.run([sys.executable, "-c", DEVICES], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        count, null = done.stdout.split(" ", 1)
+        assert int(count) == devices
+        return null
+
+    assert run(1) == run(4)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_exports(platform):
+    measure = measures.cka(kernel=ja.RBF())
+
+    def test(x, y):
+        return permutation_test(measure, x, y, permutations=5, key=0).pvalue
+
+    shapes = [jax.ShapeDtypeStruct((20, 4), jnp.float32)] * 2
+    assert jax.export.export(jax.jit(test), platforms=[platform])(*shapes).platforms == (platform,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"key": None}, TypeError, "permutation_test: key must be one key"),
+        ({"permutations": 0}, ValueError, "permutation_test: permutations must be at least 1"),
+        ({"batch_size": 0}, ValueError, "permutation_test: batch_size must be at least 1"),
+        ({"alternative": "greater"}, ValueError, "permutation_test: alternative must be one of"),
+        ({"scheme": "free"}, TypeError, "permutation_test: scheme must be one of jaxalign.inference"),
+        ({"scheme": Within(np.arange(12))}, ValueError, "permutation_test: Within leaves every example"),
+        ({"measure": ja.cka}, TypeError, "permutation_test: measure must be a Measure"),
+        ({"measure": measures.imd()}, ValueError, "permutation_test: imd compares clouds of points"),
+        ({"y": Y[:5]}, ValueError, "permutation_test: x and y must have the same number of rows"),
+        ({"x": X.astype(int)}, TypeError, "permutation_test: x must"),
+    ],
+)
+def test_mistakes_are_named(arguments, error, message):
+    passed = {"measure": measures.cka(), "x": X, "y": Y, "key": 0, **arguments}
+    measure, x, y = (passed.pop(name) for name in ("measure", "x", "y"))
+    with pytest.raises(error, match=message):
+        permutation_test(measure, x, y, **passed)
