@@ -190,8 +190,8 @@ def reweighted(
         return ReweightedKernels(*found, score)
     if isinstance(score, RDMScore):
         return reweighted_rdms(score, *found)
-    assert isinstance(score, NeighborScore) and isinstance(signature, NeighborSignature)
-    return reweighted_neighbors(score, signature, found, (x, y), mask)
+    assert isinstance(signature, NeighborSignature)
+    return reweighted_neighbors(score, signature, found, (x, y), mask)  # pyright: ignore[reportArgumentType]
 
 
 def draw(key: Array, index: Int[Array, ""], mask: Bool[Array, "n"]) -> Float[Array, "n"]:
@@ -205,9 +205,7 @@ def draw(key: Array, index: Int[Array, ""], mask: Bool[Array, "n"]) -> Float[Arr
     return jnp.zeros(n, jnp.float32).at[rows].add(drawn)
 
 
-def in_batches(
-    work: Callable[[Int[Array, "b"]], Any], count: int, batch_size: int
-) -> Any:
+def in_batches(work: Callable[[Int[Array, "b"]], Any], count: int, batch_size: int) -> Any:
     """`work` of the numbers from 0 to `count - 1`, some at a time: arrays with an axis of `count` in front."""
     size = min(batch_size, count)
     batches = -(-count // size)

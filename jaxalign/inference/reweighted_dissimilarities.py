@@ -44,9 +44,7 @@ class ReweightedRDMs:
         count = jnp.sum(w, axis=0)
         pairs = count * count - jnp.sum(w * w, axis=0)
         totals = [jnp.sum(w * matmul(m, w), axis=0) for m in (self.x, self.y)]
-        xy, xx, yy = (
-            jnp.sum(w * matmul(m, w), axis=0) for m in (self.x * self.y, self.x * self.x, self.y * self.y)
-        )
+        xy, xx, yy = (jnp.sum(w * matmul(m, w), axis=0) for m in (self.x * self.y, self.x * self.x, self.y * self.y))
 
         def inner(raw: Array, one: Array, other: Array) -> Array:
             return raw - safe_divide(one * other, pairs) if self.centered else raw
@@ -131,5 +129,7 @@ def _matrix(rdm: RDM, centered: bool) -> Float[Array, "n n"]:
         mean = jnp.sum(entries * rdm.weights) / jnp.maximum(jnp.sum(rdm.weights), 1)
         entries = entries - mean
     n = entries.shape[0]
-    half = jnp.zeros((n, n), entries.dtype).at[jnp.arange(n)[:, None], columns].set(entries * once.astype(entries.dtype))
+    half = (
+        jnp.zeros((n, n), entries.dtype).at[jnp.arange(n)[:, None], columns].set(entries * once.astype(entries.dtype))
+    )
     return half + half.T

@@ -11,7 +11,7 @@ With weights $w$ and $N = \sum_i w_i$ every score is made of sums over pairs of 
   the $N (N - 1)$ pairs that a sample without copies has, and every draw is paired with itself, $w_i$.
 - hollow: the same without the draws with themselves. none: the same without centering.
 
-All of them are products of the matrices $K$, $L$, $K \circ L$, $K \circ K$, $L \circ L$ with $w$ (and $w^2$), so that many samples
+All of them are products of $K$, $L$, $K \circ L$, $K \circ K$ and $L \circ L$ with $w$ (and $w^2$), so that many samples
 take a few products of matrices. This form was derived for this library.
 """
 
@@ -57,7 +57,7 @@ class ReweightedKernels:
         unbiased = self.score.centering == "unbiased"
         norms = self.score.scaling == "cosine"
         powers = jnp.concatenate([w, w * w], axis=1) if unbiased else w
-        kw, lw, kl, kk, ll = self._products(powers, norms)
+        kw, lw, kl, *squares = self._products(powers, norms)
         diagonals = self.x.diagonal, self.y.diagonal
 
         def inner(one: Array, other: Array, both: Array, own: tuple[Array, Array]) -> Array:
@@ -67,9 +67,10 @@ class ReweightedKernels:
 
         cross = inner(kw, lw, kl, diagonals)
         if norms:
-            raw = [jnp.sum(w * v[:, : w.shape[1]], axis=0) for v in (kk, ll)]
-            self_x = drop_rounding(inner(kw, kw, kk, (diagonals[0], diagonals[0])), raw[0])
-            self_y = drop_rounding(inner(lw, lw, ll, (diagonals[1], diagonals[1])), raw[1])
+            self_x, self_y = (
+                drop_rounding(inner(v, v, square, (own, own)), jnp.sum(w * square[:, : w.shape[1]], axis=0))
+                for v, square, own in zip((kw, lw), squares, diagonals, strict=True)
+            )
         else:
             self_x = self_y = jnp.ones_like(cross)
         return jax.vmap(self._finish)(cross, self_x, self_y, jnp.sum(w, axis=0))
@@ -81,7 +82,7 @@ class ReweightedKernels:
         return self.score.finish(products)[0, 0]
 
     def _products(self, w: Float[Array, "n c"], norms: bool) -> tuple[Float[Array, "n c"], ...]:
-        """`K`, `L`, `K∘L`, `K∘K`, `L∘L` times weights, all without the diagonal; the last two where norms are needed."""
+        """`K`, `L`, `K∘L`, and for norms `K∘K`, `L∘L`, times weights, all without the diagonal."""
         n = w.shape[0]
         size = min(BLOCK_ROWS, n)
 
@@ -99,10 +100,9 @@ class ReweightedKernels:
             starts = jnp.minimum(jnp.arange(blocks, dtype=jnp.int32) * size, n - size)
             last = n - (blocks - 1) * size
             found = tuple(
-                jnp.concatenate([v[:-1].reshape(-1, v.shape[2]), v[-1, size - last :]])
-                for v in lax.map(rows, starts)
+                jnp.concatenate([v[:-1].reshape(-1, v.shape[2]), v[-1, size - last :]]) for v in lax.map(rows, starts)
             )
-        return (*found, found[2], found[2])[:5] if not norms else found
+        return found
 
 
 def _total(values: Array) -> Array:
