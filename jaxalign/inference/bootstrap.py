@@ -22,6 +22,10 @@ from jaxalign.measures.measure import Measure
 BATCH_SIZE = 128
 
 
+def _centered(estimate: Scalar, replicates: Float[Array, "b"], levels: Float[Array, "2"]) -> Float[Array, "2"]:
+    return estimate - jnp.mean(replicates) + jnp.quantile(replicates, levels)
+
+
 def _percentile(estimate: Scalar, replicates: Float[Array, "b"], levels: Float[Array, "2"]) -> Float[Array, "2"]:
     return jnp.quantile(replicates, levels)
 
@@ -47,7 +51,13 @@ def _bias_corrected(estimate: Scalar, replicates: Float[Array, "b"], levels: Flo
 
 #: How an interval is made of the estimate and the scores of samples.
 INTERVALS: Mapping[str, Callable[[Scalar, Array, Array], Array]] = MappingProxyType(
-    {"percentile": _percentile, "basic": _basic, "normal": _normal, "bias_corrected": _bias_corrected}
+    {
+        "centered": _centered,
+        "percentile": _percentile,
+        "basic": _basic,
+        "normal": _normal,
+        "bias_corrected": _bias_corrected,
+    }
 )
 
 
@@ -104,18 +114,71 @@ def bootstrap(
     key: Array | int,
     level: float = 0.95,
     features: bool = False,
-    interval: str | None = None,
+    interval: str = "centered",
     batch_size: int = BATCH_SIZE,
     mask: Bool[Array, "n"] | None = None,
 ) -> Bootstrap:
+    r"""Interval and standard error of a score, from samples of the examples drawn with replacement.
+
+    Examples are drawn as often as there are examples. One that is drawn several times has copies, and these are no
+    pairs: they are nobody's neighbors among themselves, and not alike by being the same. Kernel matrices,
+    dissimilarities and orders of neighbors are made once, for all samples.
+
+    With the score $s$, scores $s^*$ of samples and their quantiles $q$, the interval at level 95 % is
+
+    - `"centered"` $[q_{2.5} + s - \overline{s^*},\; q_{97.5} + s - \overline{s^*}]$: for the score expected of other
+      samples of as many examples, which for a biased score is not its value in the population;
+    - `"percentile"` $[q_{2.5}, q_{97.5}]$, nearly the same where samples are not biased about $s$: pairs of examples;
+    - `"basic"` $[2 s - q_{97.5}, 2 s - q_{2.5}]$ and `"normal"` $2 s - \overline{s^*} \pm 1.96\,\mathrm{SE}$: for
+      the value in the population, where samples are as biased about $s$ as $s$ is about that: CCA, predictivity,
+      shape distances, all with many more examples than features;
+    - `"bias_corrected"` quantiles moved by twice the normal quantile of the share of $s^*$ below $s$.
+
+    Args:
+      measure: a score of kernels (`cka`, `hsic`, `kernel_alignment`, `distance_correlation`, ...), `rsa` by
+        `"pearson"`, `"spearman"`, `"cosine"` or `"rho_a"`, of lists of neighbors, of the CCA family,
+        `linear_predictivity` without folds, `gulp`, `pls_svd`, distances of shapes, or of outputs of classifiers.
+      x: activations, shape `(n, p)`; row `i` is example `i`.
+      y: activations, shape `(n, q)`, same examples in the same order.
+      samples: how many are drawn, at least `2 / (1 - level)`.
+      key: of `jax.random`, or an integer. Sample `b` is drawn with `fold_in(key, b)`.
+      level: how often such an interval should hold what it is for, between 0 and 1.
+      features: draw columns of both inputs as well, those of each by themselves: for features that are a sample of
+        others, as neurons recorded are. Everything is then made anew for each sample.
+      interval: as above.
+      batch_size: samples scored at a time; another one changes memory and speed only.
+      mask: shape `(n,)`; `False` rows are padding and may hold any value.
+
+    Returns:
+      `Bootstrap` with `estimate`, `low`, `high`, `standard_error` and `replicates`, `(samples,)`. NaN where the score,
+      or that of a sample, is. A bandwidth that is read off the data is taken as given. Independent inputs, or equal
+      ones, have no first order: test the former by permutation. Lists of neighbors get intervals too wide, as copies
+      make them less regular than other examples would.
+
+    Raises:
+      ValueError: on rank or row-count mismatch, an unknown interval, too few samples for the level, or a measure that
+        takes no repeated examples; `standard_error(method="jackknife")` takes any.
+      TypeError: on non-floating input, or a measure or key that is none.
+
+    Example:
+      >>> import jax
+      >>> from jaxalign import measures
+      >>> x = jax.random.normal(jax.random.key(0), (100, 4))
+      >>> y = x + jax.random.normal(jax.random.key(1), (100, 4))
+      >>> found = bootstrap(measures.cka(), x, y, samples=200, key=2)
+      >>> bool(found.low < found.estimate < found.high)
+      True
+
+    Reference:
+      Efron and Tibshirani (1993), An introduction to the bootstrap. Pairs of copies left out: for dissimilarities
+      Schütt et al. (2023), Statistical inference on representational geometries; for kernels and neighbors ours.
+    """
     key = as_key("bootstrap", key)
     check_level("bootstrap", level)
     check_samples("bootstrap", samples, level)
     check_integer("bootstrap", "batch_size", batch_size, minimum=1)
     x, y, mask = checked_pair("bootstrap", measure, x, y, mask)
     check_takes_weights("bootstrap", measure)
-    if interval is None:
-        interval = "percentile"
     check_choice("bootstrap", "interval", interval, INTERVALS)
     estimate = measure(x, y, mask=mask)
     work = _of_features if features else _of_examples

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign._core.numerics import cross_matmul, matmul, row_count, safe_divide, safe_sqrt
-from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign._core.typing import Array, Bool, Float
 from jaxalign.alignment.kernel import KernelScore
 from jaxalign.alignment.regression import PredictivityScore
 from jaxalign.engines.centered import centered_matrix
@@ -30,8 +30,8 @@ def influence_values(
 ) -> Float[Array, "n"]:
     r"""How much each example moves a score: to first order, $n$ times what a weight larger by $1/n$ changes.
 
-    For scores of kernels, with $c_i^{12} = \frac1n \sum_j K_{ij} L_{ij}$ of matrices centered as the score centers them,
-    their mean $h_{12}$, and $h_{11}$, $h_{22}$ likewise, $A = h_{12} / \sqrt{h_{11} h_{22}}$ has
+    For scores of kernels, with $c_i^{12} = \frac1n \sum_j K_{ij} L_{ij}$ of matrices centered as the score centers
+    them, their mean $h_{12}$, and $h_{11}$, $h_{22}$ likewise, $A = h_{12} / \sqrt{h_{11} h_{22}}$ has
 
     $$\psi_i = A \Big( \frac{2 c_i^{12}}{h_{12}} - \frac{c_i^{11}}{h_{11}} - \frac{c_i^{22}}{h_{22}} \Big)$$
 
@@ -120,9 +120,11 @@ def _of_kernels(score: KernelScore, x: Gram, y: Gram) -> Float[Array, "n"]:
         values = 2 * safe_divide(cross, norms, otherwise=jnp.nan)
         values = values - value * (safe_divide(own_x, sizes[0]) + safe_divide(own_y, sizes[1]))
         return SLOPES[score.form](value) * count * values
-    scale = x.units * y.units / {"n2": count * count, "nm1": (count - 1) ** 2, "u": count * (count - 3), "none": 1.0}[
-        score.scaling
-    ]
+    scale = (
+        x.units
+        * y.units
+        / {"n2": count * count, "nm1": (count - 1) ** 2, "u": count * (count - 3), "none": 1.0}[score.scaling]
+    )
     if score.centering in WITHOUT_DIAGONAL:
         scale = jnp.where(count > 3, scale, jnp.nan)
     # The sum itself, divided by nothing, is the mean times a known number.
@@ -161,9 +163,7 @@ def _row_products_of_features(
             return jnp.zeros_like(ones)
         sums = times(side, ones) * ones
         if centering == "unbiased":
-            found = sums / jnp.maximum(count - 2, 1) - jnp.sum(sums) / (
-                2 * jnp.maximum((count - 1) * (count - 2), 1)
-            )
+            found = sums / jnp.maximum(count - 2, 1) - jnp.sum(sums) / (2 * jnp.maximum((count - 1) * (count - 2), 1))
         else:
             means = (sums + (gram.diagonal if hollow else 0)) / jnp.maximum(count, 1)
             found = means - jnp.sum(means) / (2 * jnp.maximum(count, 1))

@@ -42,7 +42,7 @@ def benjamini_hochberg(pvalues: Float[Array, "..."]) -> Float[Array, "..."]:
     """
 
     def adjusted(ordered: Float[Array, "m"], place: Float[Array, "m"], count: Array) -> Float[Array, "m"]:
-        return lax.cummin(ordered * (count / place), reverse=True)
+        return lax.cummin(jnp.where(place <= count, ordered * (count / place), 1), reverse=True)
 
     return _adjust("benjamini_hochberg", pvalues, adjusted)
 
@@ -90,7 +90,7 @@ def _adjust(function: str, pvalues: Array, adjusted: Callable[[Array, Array, Arr
     count = jnp.sum(counted, dtype=flat.dtype)
     order = jnp.argsort(jnp.where(counted, flat, jnp.inf))
     place = jnp.arange(1, flat.shape[0] + 1, dtype=flat.dtype)
-    # Those that do not count come last; as ones they change no running minimum of what is at most 1.
+    # Those that do not count come last.
     ordered = jnp.where(place <= count, jnp.take(flat, order), 1)
     found = jnp.where(place <= count, jnp.minimum(adjusted(ordered, place, count), 1), jnp.nan)
     return jnp.zeros_like(flat).at[order].set(found, unique_indices=True).reshape(pvalues.shape)

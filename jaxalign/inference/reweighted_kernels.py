@@ -11,8 +11,8 @@ With weights $w$ and $N = \sum_i w_i$ every score is made of sums over pairs of 
   the $N (N - 1)$ pairs that a sample without copies has, and every draw is paired with itself, $w_i$.
 - hollow: the same without the draws with themselves. none: the same without centering.
 
-All of them are products of $K$, $L$, $K \circ L$, $K \circ K$ and $L \circ L$ with $w$ (and $w^2$), so that many samples
-take a few products of matrices. This form was derived for this library.
+All of them are products of $K$, $L$, $K \circ L$, $K \circ K$ and $L \circ L$ with $w$ (and $w^2$), so that many
+samples take a few products of matrices. This form was derived for this library.
 """
 
 from __future__ import annotations

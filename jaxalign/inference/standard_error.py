@@ -49,10 +49,10 @@ def standard_error(
       mask: shape `(n,)`; `False` rows are padding and may hold any value.
 
     Returns:
-      A scalar in the units of the score, float32 or wider; NaN where the score, or one without a group, is. Score ± 1.96
-      errors holds the score expected of `n` examples with about 95 % where that is not close to a bound. Too small where
-      the score is at its chance level, as there the first order vanishes: use a permutation test. By `"delta"`
-      too small for `linear_predictivity` with many features, as residuals of a fit are smaller than errors.
+      A scalar in the units of the score, float32 or wider; NaN where the score, or one without a group, is. Score
+      ± 1.96 errors holds the score expected of `n` examples with about 95 % where that is not close to a bound. Not to
+      be used where the score is at its chance level, as there the first order vanishes: use a permutation test. By
+      `"delta"` too small for `linear_predictivity` with many features: residuals of a fit are smaller than errors.
 
     Raises:
       ValueError: on rank or row-count mismatch, an unknown method, a measure without influence values, groups with
