@@ -209,10 +209,11 @@ def _of_features(
 
     def sample(index: Int[Array, ""]) -> Scalar:
         own = jax.random.fold_in(key, index)
-        chosen = [
-            jnp.take(v, jax.random.randint(jax.random.fold_in(own, side), (v.shape[1],), 0, v.shape[1]), axis=1)
+        columns = [
+            jax.random.randint(jax.random.fold_in(own, side), (v.shape[1],), 0, v.shape[1], dtype=jnp.int32)
             for side, v in enumerate((x, y))
         ]
-        return reweighted(measure, *chosen, mask)(draw(key, index, counted))
+        one, other = (jnp.take(v, chosen, axis=1) for v, chosen in zip((x, y), columns, strict=True))
+        return reweighted(measure, one, other, mask)(draw(key, index, counted))
 
     return in_batches(lambda indices: jax.lax.map(sample, indices), samples, batch_size)

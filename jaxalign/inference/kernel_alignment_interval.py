@@ -68,7 +68,7 @@ def kernel_alignment_interval(
       >>> x = jax.random.normal(jax.random.key(0), (20_000, 3))
       >>> low, high = kernel_alignment_interval(x, x, kernel=Cosine())
       >>> round(float(low), 2), float(high)
-      (0.81, 1.0)
+      (0.87, 1.0)
 
     Reference:
       Corrects lemma 1 of Insulla et al. (2025), arXiv:2502.14047, which does not hold without a bound; by Hoeffding's

@@ -34,8 +34,8 @@ def benjamini_hochberg(pvalues: Float[Array, "..."]) -> Float[Array, "..."]:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> benjamini_hochberg(jnp.array([0.01, 0.04, 0.03, jnp.nan])).round(3).tolist()
-      [0.029999999329447746, 0.03999999910593033, 0.03999999910593033, nan]
+      >>> [f"{p:.2f}" for p in benjamini_hochberg(jnp.array([0.01, 0.04, 0.03, jnp.nan]))]
+      ['0.03', '0.04', '0.04', 'nan']
 
     Reference:
       Benjamini and Hochberg (1995), Controlling the false discovery rate.
@@ -68,8 +68,8 @@ def holm(pvalues: Float[Array, "..."]) -> Float[Array, "..."]:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> holm(jnp.array([0.01, 0.04, 0.03])).round(3).tolist()
-      [0.029999999329447746, 0.05999999865889549, 0.05999999865889549]
+      >>> [f"{p:.2f}" for p in holm(jnp.array([0.01, 0.04, 0.03]))]
+      ['0.03', '0.06', '0.06']
 
     Reference:
       Holm (1979), A simple sequentially rejective multiple test procedure.

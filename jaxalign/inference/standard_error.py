@@ -65,7 +65,7 @@ def standard_error(
       >>> x = jax.random.normal(jax.random.key(0), (100, 4))
       >>> y = x + jax.random.normal(jax.random.key(1), (100, 4))
       >>> round(float(standard_error(measures.cka(), x, y)), 2)
-      0.05
+      0.04
 
     Reference:
       Efron and Stein (1981), The jackknife estimate of variance; delta method for kernel alignment derived
