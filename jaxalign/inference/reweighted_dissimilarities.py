@@ -110,7 +110,7 @@ def reweighted_rdms(score: RDMScore, x: RDM, y: RDM) -> ReweightedRDMs | Reweigh
         orders, groups = zip(*(_order(rdm) for rdm in (x, y)), strict=True)
         return ReweightedRanks(x, y, orders, groups, score)
     centered = score.comparison == "pearson"
-    one, other = (_matrix(rdm, centered) for rdm in (x, y))
+    one, other = (full_matrix(rdm, centered=centered) for rdm in (x, y))
     return ReweightedRDMs(one, other, x.defined & y.defined, centered)
 
 
@@ -121,15 +121,14 @@ def _order(rdm: RDM) -> tuple[Int[Array, "m"], tuple[Array, Array]]:
     return order, ends_of_groups(key[1:] != key[:-1])
 
 
-def _matrix(rdm: RDM, centered: bool) -> Float[Array, "n n"]:
-    """The whole matrix, near its mean where that will be taken off."""
+def full_matrix(rdm: RDM, *, centered: bool) -> Float[Array, "n n"]:
+    """The whole matrix, 0 on the diagonal and for examples that do not count; less the mean of all pairs if wanted."""
     columns, once = pairs_once(rdm.entries.shape[0])
     entries = rdm.entries
     if centered:
         mean = jnp.sum(entries * rdm.weights) / jnp.maximum(jnp.sum(rdm.weights), 1)
-        entries = entries - mean
+        entries = jnp.where(rdm.weights > 0, entries - mean, 0)
     n = entries.shape[0]
-    half = (
-        jnp.zeros((n, n), entries.dtype).at[jnp.arange(n)[:, None], columns].set(entries * once.astype(entries.dtype))
-    )
+    once = once.astype(entries.dtype)
+    half = jnp.zeros((n, n), entries.dtype).at[jnp.arange(n)[:, None], columns].set(entries * once)
     return half + half.T

@@ -94,6 +94,43 @@ def test_moments_of_features_give_the_same_as_matrices(estimator, monkeypatch):
     assert called
 
 
+@pytest.mark.usefixtures("float64")
+def test_scalings_and_forms():
+    """Of HSIC and distance covariance, from matrices centered in NumPy."""
+    n = N
+    h = np.eye(n) - 1 / n
+    distances = [-np.sqrt(np.sum((v[:, None] - v[None]) ** 2, axis=2)) for v in (X, Y)]
+    k, m = (h @ d @ h for d in distances)
+    dcov2 = np.sum(k * m) / n**2
+    values = 2 * (n * np.sum(k * m, axis=1) / n**2 - dcov2)
+    root = influence_values(measures.distance_covariance(), X, Y)
+    np.testing.assert_allclose(root, values / (2 * np.sqrt(dcov2)), atol=1e-10)
+    plain = influence_values(measures.hsic(), X, Y)
+    other = influence_values(measures.hsic(scaling="nm1"), X, Y)
+    np.testing.assert_allclose(other, plain * (n / (n - 1)) ** 2, rtol=1e-10)
+
+    def u_center(d):
+        d = d - np.diag(np.diag(d))
+        d = d - (d.sum(0)[None] + d.sum(1)[:, None]) / (n - 2) + d.sum() / ((n - 1) * (n - 2))
+        return d - np.diag(np.diag(d))
+
+    k, m = (u_center(d) for d in distances)
+    values = 2 * (n * np.sum(k * m, axis=1) - np.sum(k * m)) / (n * (n - 3))
+    found = influence_values(measures.distance_covariance(estimator="unbiased"), X, Y)
+    np.testing.assert_allclose(found, values, atol=1e-10)
+    values = (
+        (
+            n * np.sum(k * m, axis=1) * 2 / np.sum(k * m)
+            - n * np.sum(k * k, axis=1) / np.sum(k * k)
+            - n * np.sum(m * m, axis=1) / np.sum(m * m)
+        )
+        * np.sum(k * m)
+        / np.sqrt(np.sum(k * k) * np.sum(m * m))
+    )
+    found = influence_values(measures.distance_correlation(estimator="unbiased"), X, Y)
+    np.testing.assert_allclose(found, values, atol=1e-10)
+
+
 def leave_out(measure, groups, x, y):
     found = np.asarray([float(measure(x[groups != g], y[groups != g])) for g in np.unique(groups)])
     return np.sqrt((len(found) - 1) * np.var(found))
