@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
-from jaxalign._core.numerics import cross_matmul, matmul, row_count, safe_divide, safe_sqrt
+from jaxalign._core.numerics import cross_matmul, gram_matmul, matmul, row_count, safe_divide, safe_sqrt, take_rows
 from jaxalign._core.typing import Array, Bool, Float
 from jaxalign.alignment.kernel import KernelScore
 from jaxalign.alignment.regression import PredictivityScore
 from jaxalign.engines.centered import centered_matrix
+from jaxalign.engines.heavy import heaviest_rows, row_lengths
 from jaxalign.engines.products import WITHOUT_DIAGONAL
 from jaxalign.inference.resampling import checked_pair
 from jaxalign.kernels.gram import Gram
@@ -151,11 +154,22 @@ def _row_products_of_features(
     ones = jnp.ones(x.raw.shape[0], x.raw.dtype) if x.mask is None else x.mask.astype(x.raw.dtype)
     count = x.count
     sides = [(gram.rows, gram.diagonal if hollow else jnp.zeros_like(ones)) for gram in (x, y)]
+    # Of the longest rows the diagonal is nearly all: instead of taking it off, what is left is summed.
+    heavy = heaviest_rows(row_lengths([rows for rows, _ in sides]))
+    apart = heavy[:, None] != jnp.arange(x.raw.shape[0], dtype=heavy.dtype)[None, :]
+
+    def few(rows: Float[Array, "n d"]) -> Float[Array, "h n"]:
+        """Rows of the matrix."""
+        return jnp.where(apart, gram_matmul(take_rows(rows, heavy), rows), 0)
+
+    def replaced(found: Float[Array, "n"], sums: Callable[[], Float[Array, "h"]]) -> Float[Array, "n"]:
+        return found.at[heavy].set(sums()) if hollow else found
 
     def times(side: tuple[Array, Array], v: Float[Array, "n"]) -> Float[Array, "n"]:
         """The matrix times a vector."""
         rows, own = side
-        return matmul(rows, matmul(v[None], rows)[0]) - own * v
+        found = matmul(rows, matmul(v[None], rows)[0]) - own * v
+        return replaced(found, lambda: matmul(few(rows), v[:, None])[:, 0])
 
     def levels(gram: Gram, side: tuple[Array, Array]) -> Float[Array, "n"]:
         """What centering takes off each row and column."""
@@ -173,6 +187,7 @@ def _row_products_of_features(
 
     def inner(one: tuple[Array, Array], other: tuple[Array, Array], a: Array, b: Array) -> Float[Array, "n"]:
         raw = jnp.sum(matmul(one[0], cross_matmul(one[0], other[0])) * other[0], axis=1) - one[1] * other[1]
+        raw = replaced(raw, lambda: jnp.sum(few(one[0]) * few(other[0]), axis=1))
 
         def others(v: Array) -> Array:
             return jnp.sum(v) - (v if hollow else 0)
