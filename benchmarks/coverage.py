@@ -2,6 +2,7 @@
 
 There are two things to hold: the score expected of data sets of the same size, and the value in the population. A score
 without bias has one for both. Every data set has examples `x = z A + noise`, `y = z B + noise` with six shared factors.
+Of tests it is how often p-values are at most 0.05, and the width says nothing.
 """
 
 from __future__ import annotations

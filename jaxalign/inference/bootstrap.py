@@ -130,8 +130,8 @@ def bootstrap(
       samples of as many examples, which for a biased score is not its value in the population;
     - `"percentile"` $[q_{2.5}, q_{97.5}]$, nearly the same where samples are not biased about $s$: pairs of examples;
     - `"basic"` $[2 s - q_{97.5}, 2 s - q_{2.5}]$ and `"normal"` $2 s - \overline{s^*} \pm 1.96\,\mathrm{SE}$: for
-      the value in the population, where samples are as biased about $s$ as $s$ is about that: CCA, predictivity,
-      shape distances, all with many more examples than features;
+      the value in the population, where samples are as biased about $s$ as $s$ is about that: `linear_predictivity`
+      with many more examples than features, but not `cca`, whose small correlations have more bias than samples show;
     - `"bias_corrected"` quantiles moved by twice the normal quantile of the share of $s^*$ below $s$.
 
     Args:
@@ -144,16 +144,19 @@ def bootstrap(
       key: of `jax.random`, or an integer. Sample `b` is drawn with `fold_in(key, b)`.
       level: how often such an interval should hold what it is for, between 0 and 1.
       features: draw columns of both inputs as well, those of each by themselves: for features that are a sample of
-        others, as neurons recorded are. Everything is then made anew for each sample.
+        others, as neurons recorded are. Everything is then made anew for each sample. Copies of features are alike,
+        and samples biased by it: keep the interval `"centered"`. It is too wide (99 % for 95 %, 60 features).
       interval: as above.
       batch_size: samples scored at a time; another one changes memory and speed only.
       mask: shape `(n,)`; `False` rows are padding and may hold any value.
 
     Returns:
       `Bootstrap` with `estimate`, `low`, `high`, `standard_error` and `replicates`, `(samples,)`. NaN where the score,
-      or that of a sample, is. A bandwidth that is read off the data is taken as given. Independent inputs, or equal
-      ones, have no first order: test the former by permutation. Lists of neighbors get intervals too wide, as copies
-      make them less regular than other examples would.
+      or that of a sample, is. A bandwidth that is read off the data is taken as given. In simulations intervals of
+      95 % held the expected score in 93 to 97 % of data sets from 100 examples on, with these exceptions: 91 to 93 % for
+      scores of heavy tails, such as squared distances by Pearson's correlation and `hsic`; 98 % for `cca`; 99 % and
+      more for lists of neighbors, as copies make them less regular than other examples would. Independent inputs,
+      or equal ones, have no first order: test the former by permutation.
 
     Raises:
       ValueError: on rank or row-count mismatch, an unknown interval, too few samples for the level, or a measure that

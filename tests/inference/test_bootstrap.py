@@ -75,6 +75,7 @@ def test_keys_batches_and_masks():
     np.testing.assert_allclose(part.replicates, whole.replicates, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_drawn_features():
     """Of inputs whose features are all the same one nothing depends on which are drawn."""
     x, y = np.repeat(X[:, :1], 3, axis=1), np.repeat(Y[:, :1], 2, axis=1)

@@ -31,7 +31,7 @@ def inputs(n, d=1):
     return x, x * g.choice([1, -1], (n, 1), p=[0.8, 0.2])
 
 
-@pytest.mark.parametrize("n", [31, 1200])
+@pytest.mark.parametrize("n", [31, pytest.param(1200, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("float64")
 def test_values(n):
     x, y = inputs(n)

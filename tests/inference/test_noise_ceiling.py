@@ -26,7 +26,8 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=() if c[0] == "sqeuclidean" else pytest.mark.slow) for c in GOLDEN]
+    "case",
+    [pytest.param(c, marks=() if c[0] == "sqeuclidean" and c[1] != "rho_a" else pytest.mark.slow) for c in GOLDEN],
 )
 def test_values_of_rsatoolbox(case):
     metric, comparison = case
@@ -34,6 +35,7 @@ def test_values_of_rsatoolbox(case):
     np.testing.assert_allclose(found, GOLDEN[case], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_values_in_float64():
     found = noise_ceiling(SUBJECTS, metric="sqeuclidean", comparison="pearson")
@@ -41,7 +43,7 @@ def test_values_in_float64():
 
 
 def test_masked_examples_do_not_count_and_widths_may_differ():
-    subjects = [np.float32(s[:, :width]) for s, width in zip(SUBJECTS, (6, 5, 4, 3), strict=True)]
+    subjects = [np.float32(s[:, :width]) for s, width in zip(SUBJECTS[:2], (6, 5), strict=True)]
     mask = np.arange(9) != 4
     expected = noise_ceiling([s[mask] for s in subjects])
     broken = [np.where(mask[:, None], s, np.nan) for s in subjects]
