@@ -153,8 +153,8 @@ def bootstrap(
     Returns:
       `Bootstrap` with `estimate`, `low`, `high`, `standard_error` and `replicates`, `(samples,)`. NaN where the score,
       or that of a sample, is. A bandwidth that is read off the data is taken as given. In simulations intervals of
-      95 % held the expected score in 93 to 97 % of data sets from 100 examples on, with these exceptions: 91 to 93 % for
-      scores of heavy tails, such as squared distances by Pearson's correlation and `hsic`; 98 % for `cca`; 99 % and
+      95 % held the expected score in 93 to 97 % of data sets from 100 examples on, with these exceptions: 91 to 93 %
+      for scores of heavy tails, such as squared distances by Pearson's correlation and `hsic`; 98 % for `cca`; 99 % and
       more for lists of neighbors, as copies make them less regular than other examples would. Independent inputs,
       or equal ones, have no first order: test the former by permutation.
 

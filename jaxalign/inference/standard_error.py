@@ -54,7 +54,8 @@ def standard_error(
       be used where the score is at its chance level, as there the first order vanishes: use a permutation test. The
       score expected is not the population's value for a biased score: `linear_predictivity` of `p` features is too
       large by about `(1 - R²) p / n`, and such intervals hold the population's value less often (68 % at 100
-      examples of 10 features, 92 % at 1000). Too large by about a half for lists of neighbors.
+      examples of 10 features, 92 % at 1000). Too large by 40 to 80 % for lists of
+      neighbors.
 
     Raises:
       ValueError: on rank or row-count mismatch, an unknown method, a measure without influence values, groups with
