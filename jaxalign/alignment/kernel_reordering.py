@@ -68,9 +68,9 @@ class ByMatrices:
     first_moves: bool = field(metadata={"static": True})
 
     @classmethod
-    def of(cls, a: Sequence[Float[Array, "n n"]], b: Sequence[Float[Array, "n n"]]) -> ByMatrices:
+    def of(cls, a: Float[Array, "La n n"], b: Float[Array, "Lb n n"]) -> ByMatrices:
         """For symmetric matrices of both sides."""
-        first_moves = len(a) < len(b)
+        first_moves = a.shape[0] < b.shape[0]
         fixed, moved = (b, a) if first_moves else (a, b)
         return cls(fixed_matrices(fixed), moved_matrices(moved), first_moves)
 
@@ -146,4 +146,4 @@ def _cheapest(a: Grams, b: Grams, centering: str) -> ByFeatures | ByMatrices | B
         return ByFeatures((rows[0], rows[1]), (a.widths, b.widths))
     if not fits:
         return BySweeps(a, b, centering)
-    return ByMatrices.of(*([centered_matrix(gram, centering) for gram in side] for side in (a, b)))
+    return ByMatrices.of(*(side.in_order(side.map(lambda gram: centered_matrix(gram, centering))) for side in (a, b)))

@@ -16,7 +16,7 @@ from jaxalign._core.numerics import matmul, safe_divide, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Float, Scalar
 from jaxalign.alignment.kernel_reordering import ByMatrices
-from jaxalign.alignment.pairs import score_pairs
+from jaxalign.alignment.pairs import score_pairs, stack
 from jaxalign.alignment.rdm_reordering import OfProducts, symmetric_matrix
 from jaxalign.alignment.reordering import OfSignatures
 from jaxalign.signatures.dissimilarities import Dissimilarity
@@ -186,8 +186,8 @@ class RDMScore:
         (matrices_a, factors_a), (matrices_b, factors_b) = (self._as_products(side) for side in (a, b))
         return OfProducts(ByMatrices.of(matrices_a, matrices_b), factors_a[:, None] * factors_b[None, :])
 
-    def _as_products(self, side: Sequence[Any]) -> tuple[list[Float[Array, "n n"]], Float[Array, "L"]]:
+    def _as_products(self, side: Sequence[Any]) -> tuple[Float[Array, "L n n"], Float[Array, "L"]]:
         """Matrices, and the factor of each; NaN where there is no score."""
-        parts = [AS_PRODUCTS[self.comparison](x) for x in side]
-        factors = [jnp.where(x.defined, factor, jnp.nan) for x, (_, factor) in zip(side, parts, strict=True)]
-        return [matrix for matrix, _ in parts], jnp.stack(factors)
+        layers = stack(side, range(len(side)))
+        matrices, factors = lax.map(AS_PRODUCTS[self.comparison], layers)
+        return matrices, jnp.where(layers.defined, factors, jnp.nan)

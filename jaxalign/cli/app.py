@@ -77,6 +77,14 @@ def compare_command(
             show_default=False,
         ),
     ] = None,
+    calibrate: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Set scores beside those of N random orders of the examples, such as 1000.", min=0
+        ),
+    ] = 0,
+    seed: Annotated[int, typer.Option(metavar="INT", help="What random orders are made from.", min=0)] = 0,
+    alpha: Annotated[float, typer.Option(metavar="LEVEL", help="The level of what is more than chance.")] = 0.05,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Write results to this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
     mask_nonfinite: Annotated[
@@ -99,6 +107,7 @@ def compare_command(
     Examples:
       jaxalign compare model-a.npz model-b.safetensors
       jaxalign compare runs/*.npz -m cka -m mutual_knn:k=5,metric=euclidean --out comparison
+      jaxalign compare runs/*.npz --calibrate 1000 --out comparison
       jaxalign compare small=a/acts.npz large=b/acts.npz -m cka:kernel=rbf,bandwidth=median
       jaxalign compare model.npz --json | jq .best
 
@@ -119,6 +128,9 @@ def compare_command(
         Request(
             files=tuple(files),
             measures=tuple(measure or ()),
+            calibrate=calibrate,
+            seed=seed,
+            alpha=alpha,
             out=out,
             as_json=as_json,
             mask_nonfinite=mask_nonfinite,

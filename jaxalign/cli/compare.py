@@ -36,6 +36,9 @@ class Request:
     files: tuple[str, ...]
     #: Empty for `DEFAULT_MEASURES`.
     measures: tuple[str, ...] = ()
+    calibrate: int = 0
+    seed: int = 0
+    alpha: float = 0.05
     out: str | None = None
     as_json: bool = False
     mask_nonfinite: bool = False
@@ -70,6 +73,9 @@ def run_compare(request: Request) -> None:
         result = compare(
             models,
             measures=measures,
+            calibrate=request.calibrate,
+            key=request.seed,
+            alpha=request.alpha,
             mask=mask,
             max_memory=request.max_memory,
             resume=None if folder is None else folder.partial,
@@ -164,8 +170,8 @@ def _document(
 ) -> dict[str, Any]:
     """What `--json` prints."""
     best = {
-        key: [{**pair._asdict(), "value": None if np.isnan(pair.value) else pair.value} for pair in result.best(key)]
-        for key in result.values
+        key: [{name: None if value != value else value for name, value in pair._asdict().items()} for pair in pairs]
+        for key, pairs in ((key, result.best(key)) for key in result.values)
     }
     return {
         "models": {name: layers.source for name, layers in models.items()},

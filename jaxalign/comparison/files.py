@@ -13,10 +13,12 @@ import numpy as np
 
 from jaxalign._core.atomic import atomic_path
 from jaxalign._core.checks import nearest
-from jaxalign.comparison.scores import Scores
+from jaxalign.comparison.scores import OF_LAYERS, OF_MODELS, Calibrated, Scores
 
 FORMAT = "jaxalign-comparison-1"
 SUFFIXES = (".npz", ".json")
+#: The matrices of a calibrated measure.
+MATRICES = (*OF_LAYERS, *OF_MODELS)
 
 
 def as_dict(result: Scores) -> dict[str, Any]:
@@ -24,7 +26,15 @@ def as_dict(result: Scores) -> dict[str, Any]:
 
     NaN is None, as is an infinite bound; an infinite score is `"inf"` or `"-inf"`.
     """
-    return {"format": FORMAT, **_describe(result), "values": {k: _plain(v.tolist()) for k, v in result.values.items()}}
+    return {
+        "format": FORMAT,
+        **_describe(result),
+        "values": {key: _plain(matrix.tolist()) for key, matrix in result.values.items()},
+        "calibrations": {
+            key: {name: _plain(getattr(chance, name).tolist()) for name in MATRICES}
+            for key, chance in result.calibrations.items()
+        },
+    }
 
 
 def as_json(result: Scores) -> str:
@@ -39,9 +49,16 @@ def write(result: Scores, path: str | os.PathLike[str]) -> None:
         if suffix == ".json":
             temporary.write_text(as_json(result), encoding="utf-8")
             return
-        content = {"format": FORMAT, **_describe(result), "values": list(result.values)}
+        content = {
+            "format": FORMAT,
+            **_describe(result),
+            "values": list(result.values),
+            "calibrations": list(result.calibrations),
+        }
         text = json.dumps(content, allow_nan=False, default=dict)
         arrays: dict[str, Any] = {f"values_{i}": matrix for i, matrix in enumerate(result.values.values())}
+        for i, chance in enumerate(result.calibrations.values()):
+            arrays |= {f"{name}_{i}": getattr(chance, name) for name in MATRICES}
         with temporary.open("wb") as stream:
             np.savez_compressed(stream, comparison=np.asarray(text), **arrays)
 
@@ -57,8 +74,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     with Path(path).open("rb"):
         pass  # what cannot be opened says so itself
     try:
-        content, values = _read_json(path) if suffix == ".json" else _read_npz(path)
-        return _fields(content, values)
+        return _fields(*(_read_json(path) if suffix == ".json" else _read_npz(path)))
     except Exception as error:  # damage shows as errors of many kinds
         reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__} {error}"
         raise ValueError(f"load_comparison: {os.fspath(path)} is not a readable comparison: {reason}") from None
@@ -80,13 +96,13 @@ def _plain(value: Any) -> Any:
     return value if math.isfinite(value) else None if math.isnan(value) else str(value)
 
 
-def _read_json(path: str | os.PathLike[str]) -> tuple[Any, Any]:
+def _read_json(path: str | os.PathLike[str]) -> tuple[Any, Any, Any]:
     content = json.loads(Path(path).read_text(encoding="utf-8"))
     _check_format(content)
-    return content, content["values"]
+    return content, content["values"], content.get("calibrations", {})
 
 
-def _read_npz(path: str | os.PathLike[str]) -> tuple[Any, Any]:
+def _read_npz(path: str | os.PathLike[str]) -> tuple[Any, Any, Any]:
     with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         if archive.zip.testzip() is not None:
             raise ValueError("its checksums are wrong")
@@ -94,7 +110,11 @@ def _read_npz(path: str | os.PathLike[str]) -> tuple[Any, Any]:
             raise ValueError(f"it holds {', '.join(archive.files) or 'nothing'}")
         content = json.loads(str(archive["comparison"]))
         _check_format(content)
-        return content, {key: archive[f"values_{i}"] for i, key in enumerate(content["values"])}
+        chances = {
+            key: {name: archive[f"{name}_{i}"] for name in MATRICES}
+            for i, key in enumerate(content.get("calibrations", ()))
+        }
+        return content, {key: archive[f"values_{i}"] for i, key in enumerate(content["values"])}, chances
 
 
 def _check_format(content: Any) -> None:
@@ -103,7 +123,7 @@ def _check_format(content: Any) -> None:
         raise ValueError(f"its format is {found!r}, not {FORMAT!r}")
 
 
-def _fields(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+def _fields(content: dict[str, Any], values: dict[str, Any], chances: dict[str, Any]) -> dict[str, Any]:
     """What `Scores` is made of."""
     result = {
         "values": {key: np.asarray(value, np.dtype(content["dtypes"][key])) for key, value in values.items()},
@@ -119,8 +139,15 @@ def _fields(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
         "same": content["same"],
         "info": content["info"],
     }
+    types = {key: matrix.dtype for key, matrix in result["values"].items()}
+    result["calibrations"] = {
+        key: Calibrated(**{name: np.asarray(matrices[name], types[key]) for name in MATRICES})
+        for key, matrices in chances.items()
+    }
     shape = len(result["layers_a"]), len(result["layers_b"])
-    for key, matrix in result["values"].items():
+    matrices = [*result["values"].items()]
+    matrices += [(key, getattr(c, name)) for key, c in result["calibrations"].items() for name in OF_LAYERS]
+    for key, matrix in matrices:
         if matrix.shape != shape:
             raise ValueError(f"scores of {key} have shape {matrix.shape}, layers make {shape}")
     return result

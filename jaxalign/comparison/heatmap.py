@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxalign.comparison.render import describe_scale, format_score, missing
+from jaxalign.comparison.render import describe_scale, format_score, level, missing
 from jaxalign.comparison.scores import Scores
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def layer_heatmap(result: Scores, key: str) -> Figure:
     """Every layer (rows) against every layer (columns), models set apart by lines."""
     rows, columns = len(result.layers_a), len(result.layers_b)
     figure, axes = _canvas(rows, columns, _inches(result.layers_a), _inches(result.layers_b))
-    _draw(figure, axes, result, key, result.values[key])
+    chance = result.calibrations.get(key)
+    _draw(figure, axes, result, key, result.values[key], None if chance is None else chance.adjusted)
     for axis, layers, argument in (
         (axes.yaxis, result.layers_a, "reps_a"),
         (axes.xaxis, result.layers_b, "reps_a" if result.same else "reps_b"),
@@ -42,15 +43,14 @@ def layer_heatmap(result: Scores, key: str) -> Figure:
 def model_heatmap(result: Scores, key: str) -> Figure:
     """The best pair of layers of every two models."""
     models_a, models_b = result.models_a, result.models_b
-    matrix = np.full((len(models_a), len(models_b)), np.nan)
+    matrix, pvalues = (np.full((len(models_a), len(models_b)), np.nan) for _ in range(2))
     for pair in result.best(key):
         i, j = models_a.index(pair.model_a), models_b.index(pair.model_b)
-        matrix[i, j] = pair.value
-        if result.same and result.symmetric[key]:
-            matrix[j, i] = pair.value
+        for place in ((i, j), (j, i)) if result.same and result.symmetric[key] else ((i, j),):
+            matrix[place], pvalues[place] = pair.value, np.nan if pair.pvalue is None else pair.pvalue
     beside, below = (0.5 + 0.09 * max(len(_shorten(m)) for m in models) for models in (models_a, models_b))
     figure, axes = _canvas(3 * len(models_a), 3 * len(models_b), beside, below)
-    _draw(figure, axes, result, key, matrix)
+    _draw(figure, axes, result, key, matrix, pvalues if key in result.calibrations else None)
     axes.set_yticks(range(len(models_a)), [_shorten(m) or "(unnamed)" for m in models_a], fontsize=9, **AS_IS)
     columns = [_shorten(m) or "(unnamed)" for m in models_b]
     axes.set_xticks(range(len(models_b)), columns, fontsize=9, rotation=90, **AS_IS)
@@ -104,8 +104,8 @@ def _set_title(figure: Figure, axes: Axes, *lines: str) -> None:
     figure.suptitle(text, fontsize=10, **AS_IS)
 
 
-def _draw(figure: Figure, axes: Axes, result: Scores, key: str, matrix: np.ndarray) -> None:
-    """The image with its scale; undefined scores are grey."""
+def _draw(figure: Figure, axes: Axes, result: Scores, key: str, matrix: np.ndarray, pvalues: np.ndarray | None) -> None:
+    """The image with its scale; undefined scores are grey, those that may be chance are crossed out."""
     from matplotlib import colormaps
 
     similarity = result.larger_is_closer[key]
@@ -114,13 +114,26 @@ def _draw(figure: Figure, axes: Axes, result: Scores, key: str, matrix: np.ndarr
     image = axes.imshow(np.ma.masked_invalid(matrix), cmap=colors, vmin=low, vmax=high, interpolation="nearest")
     bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=20)
     grey = "" if np.isfinite(matrix).all() else "; grey: no score"
-    bar.set_label(f"{result.definitions[key]}\n({'higher' if similarity else 'lower'} is more alike{grey})", **AS_IS)
+    crosses = "" if pvalues is None else _cross_out(figure, axes, result, matrix, pvalues)
+    reading = f"{'higher' if similarity else 'lower'} is more alike{grey}{crosses}"
+    bar.set_label(f"{result.definitions[key]}\n({reading})", **AS_IS)
     if max(matrix.shape) <= NUMBERED_CELLS:
         for (i, j), value in np.ndenumerate(matrix):
             if np.isfinite(value):
                 dark = (value < (low + high) / 2) == similarity
                 text = format_score(result, key, float(value), digits=2)
                 axes.text(j, i, text, ha="center", va="center", fontsize=7, color="w" if dark else "k")
+
+
+def _cross_out(figure: Figure, axes: Axes, result: Scores, matrix: np.ndarray, pvalues: np.ndarray) -> str:
+    """Cross out the scores that chance may give, and say so."""
+    chance = np.isfinite(matrix) & ~(pvalues <= result.info["alpha"])
+    figure.draw_without_rendering()  # cells have their size after the layout
+    cell = min(axes.transData.transform((1, 1)) - axes.transData.transform((0, 2))) * 72 / figure.dpi
+    rows, columns = np.nonzero(chance)
+    size = min(0.6 * cell, 16)
+    axes.scatter(columns, rows, c="0.6", marker="x", s=size**2, linewidths=max(0.5, 0.06 * size), alpha=0.7)
+    return f"\ncrossed out: no more than chance, p > {level(result)}"
 
 
 def _limits(matrix: np.ndarray, lowest: float, highest: float) -> tuple[float, float]:

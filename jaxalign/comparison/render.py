@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxalign.comparison.scores import Scores
+from jaxalign.comparison.scores import BestPair, Scores
 
 if TYPE_CHECKING:
     import pandas
     import xarray
     from rich.table import Table
+
+
+#: What a table says of the closest layers of two models in a calibrated comparison, in columns.
+CHANCE_OF_BEST = ("calibrated", "p")
 
 
 def missing(package: str, job: str) -> ImportError:
@@ -38,6 +42,7 @@ def dataframe(result: Scores) -> pandas.DataFrame:
                 "model_b": np.tile(models_b, rows),
                 "layer_b": np.tile(layers_b, rows),
                 "value": matrix.ravel(),
+                **{name: values.ravel() for name, values in chance_columns(result, key).items()},
                 "definition": result.definitions[key],
             }
         )
@@ -46,14 +51,35 @@ def dataframe(result: Scores) -> pandas.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def chance_columns(result: Scores, key: str) -> dict[str, np.ndarray]:
+    """What is known of each pair of layers beside its score, under the names of columns; nothing unless calibrated."""
+    if key not in result.calibrations:
+        return {}
+    chance = result.calibrations[key]
+    return {
+        "calibrated": chance.calibrated,
+        "pvalue": chance.pvalues,
+        "adjusted_pvalue": chance.adjusted,
+        "threshold": chance.thresholds,
+    }
+
+
 def dataset(result: Scores) -> xarray.Dataset:
     """One variable for every measure, with the names of models and layers as coordinates."""
     try:
         import xarray as xr
     except ImportError:
         raise missing("xarray", "Comparison.to_xarray") from None
+    variables = {
+        key: (("a", "b"), matrix, {"definition": result.definitions[key]}) for key, matrix in result.values.items()
+    }
+    for key in result.calibrations:
+        variables |= {
+            f"{key}_{name}": (("a", "b"), matrix, {"measure": result.definitions[key]})
+            for name, matrix in chance_columns(result, key).items()
+        }
     return xr.Dataset(
-        {key: (("a", "b"), matrix, {"definition": result.definitions[key]}) for key, matrix in result.values.items()},
+        variables,
         coords={
             "a": list(result.names_a),
             "b": list(result.names_b),
@@ -82,13 +108,25 @@ def best_table(result: Scores, key: str) -> Table:
     columns = ["model a", "layer a", "model b", "layer b"] if named else ["layer a", "layer b"]
     for column in columns:
         table.add_column(column, overflow="fold")
-    table.add_column("score", justify="right", no_wrap=True)
+    for column in ("score", *CHANCE_OF_BEST) if key in result.calibrations else ("score",):
+        table.add_column(column, justify="right", no_wrap=True)
     sign = -1 if result.larger_is_closer[key] else 1
     for pair in sorted(result.best(key), key=lambda p: (math.isnan(p.value), sign * p.value)):
         layers = [pair.layer_a or "-", pair.layer_b or "-"]
         cells = [pair.model_a, layers[0], pair.model_b, layers[1]] if named else layers
-        table.add_row(*map(Text, (*cells, format_score(result, key, pair.value, digits=3))))
+        numbers = (format_score(result, key, pair.value, digits=3), *chance_of_best(pair))
+        table.add_row(*map(Text, (*cells, *numbers)))
     return table
+
+
+def chance_of_best(pair: BestPair) -> tuple[str, ...]:
+    """The cells of `CHANCE_OF_BEST`; none unless calibrated."""
+    if pair.pvalue is None or pair.calibrated is None:
+        return ()
+    return (
+        "-" if math.isnan(pair.calibrated) else f"{pair.calibrated:.3f}",
+        "-" if math.isnan(pair.pvalue) else f"{pair.pvalue:.3g}",
+    )
 
 
 def format_score(result: Scores, key: str, value: float, *, digits: int) -> str:
@@ -103,4 +141,11 @@ def describe_scale(result: Scores, key: str) -> str:
     low, high = (f"{bound:g}" for bound in result.bounds[key])
     direction = "higher is more alike" if result.larger_is_closer[key] else "lower is more alike"
     text = f"{result.info['examples_used']} examples; from {low} to {high}, {direction}"
+    if key in result.calibrations:
+        return f"{text}; chance: {result.info['permutations']} random orders of the examples, level {level(result)}"
     return f"{text}; unrelated: {result.chance[key]}" if result.chance[key] else text
+
+
+def level(result: Scores) -> str:
+    """The level of thresholds."""
+    return f"{result.info['alpha']:g}"

@@ -33,7 +33,10 @@ class Comparison(Scores):
       larger_is_closer: measure -> whether it is a similarity.
       symmetric: measure -> whether two representations may change places.
       same: both sides are the same layers.
-      info: number of examples, dtypes, whether ids were checked, seed, versions, backend.
+      info: number of examples, dtypes, whether ids were checked, seed, versions, backend; permutations and
+        level where scores were calibrated.
+      calibrations: measure -> `Calibrated`, where asked for: also by way of `calibrated`, `pvalues`, `adjusted`,
+        `thresholds`.
     """
 
     def to_dataframe(self) -> pandas.DataFrame:

@@ -11,16 +11,20 @@ import jax
 import numpy as np
 
 from jaxalign._core.checks import as_array, check_integer, check_mask, describe
+from jaxalign._core.keys import as_key
 from jaxalign._version import __version__
 from jaxalign.comparison.blocks import BlockScores
+from jaxalign.comparison.calibrate import with_chance
 from jaxalign.comparison.ids import check_same_ids
 from jaxalign.comparison.job import Job, settings
 from jaxalign.comparison.kept import KeptSignatures
+from jaxalign.comparison.nulls import Calibrating, NullScores
 from jaxalign.comparison.plan import MAX_MEMORY
 from jaxalign.comparison.progress import progress_bar
 from jaxalign.comparison.result import Comparison
 from jaxalign.comparison.sides import read_side
 from jaxalign.comparison.store import Store, digest, side_facts
+from jaxalign.inference.schemes import Free, Scheme
 from jaxalign.measures import MEASURES, Measure
 
 
@@ -29,6 +33,10 @@ def compare(
     reps_b: Any = None,
     *,
     measures: Measure | Sequence[Measure],
+    calibrate: int = 0,
+    key: Any = None,
+    alpha: float = 0.05,
+    scheme: Scheme = Free(),  # noqa: B008 (immutable)
     ids_a: Any = None,
     ids_b: Any = None,
     mask: Any = None,
@@ -48,6 +56,12 @@ def compare(
         arrays are read when their turn comes.
       reps_b: the other side, or None to compare `reps_a` with itself.
       measures: one or several, such as `jaxalign.measures.cka()`.
+      calibrate: how many random orders of the examples to calibrate scores with, such as 1000: each is scored like
+        the data, for all pairs of layers. 0 does not calibrate.
+      key: a PRNG key, or an integer, that random orders are made from; needed with `calibrate`.
+      alpha: level of thresholds: what chance exceeds with this probability.
+      scheme: which orders there are, where examples come in groups or depend on one another: see
+        `jaxalign.inference`.
       ids_a: ids of the examples of `reps_a`, `(n,)`, all different, integers or strings. What
         `jaxalign.features.load` returns brings its own. Ids of both sides must agree.
       ids_b: the same for `reps_b`.
@@ -61,13 +75,14 @@ def compare(
       progress: show a progress bar; None shows one on a terminal when there is time for it.
 
     Returns:
-      A `Comparison`.
+      A `Comparison`. Calibrated, it has `pvalues`, `adjusted` (all pairs of layers at once), `thresholds` and
+      `calibrated` scores, and `best()` says how far the closest layers are beyond the closest by chance.
 
     Raises:
       ValueError: for different numbers of rows, ids that disagree, a `resume` folder of
-        another comparison, and what the measures refuse, such as `k >= n`; before anything
-        is computed.
-      TypeError: for layers that are not floating matrices, or measures that are not `Measure`.
+        another comparison, too few random orders for the level, and what the measures refuse, such as `k >= n`;
+        before anything is computed.
+      TypeError: for layers that are not floating matrices, measures that are not `Measure`, a key that is none.
       OSError: when the `resume` folder cannot be written.
 
     Example:
@@ -94,6 +109,7 @@ def compare(
         max_memory = MAX_MEMORY
     check_integer("compare", "max_memory", max_memory, minimum=1)
 
+    how = _check_calibration(calibrate, key, alpha, scheme)
     same = reps_b is None
     facts = {}
     if resume is not None:
@@ -106,10 +122,12 @@ def compare(
             "version": __version__,
         }
     job = Job(side_a, side_b, same, mask, max_memory, Store(resume, facts))
-    work = {key: _plan(job, key, measure) for key, measure in chosen.items()}
-    with progress_bar(sum(scores.steps for scores in work.values()), show=progress) as tick:
-        values = {key: scores.run(tick) for key, scores in work.items()}
-    return Comparison(
+    work = {name: _plan(job, name, measure) for name, measure in chosen.items()}
+    nulls = {name: NullScores(job, name, measure, how) for name, measure in chosen.items()} if how else {}
+    with progress_bar(sum(scores.steps for scores in (*work.values(), *nulls.values())), show=progress) as tick:
+        values = {name: scores.run(tick) for name, scores in work.items()}
+        by_chance = {name: scores.run(tick) for name, scores in nulls.items()}
+    result = Comparison(
         values=values,
         layers_a=tuple((layer.model, layer.layer) for layer in side_a.layers),
         layers_b=tuple((layer.model, layer.layer) for layer in side_b.layers),
@@ -127,12 +145,34 @@ def compare(
             "dtypes": sorted({str(layer.array.dtype) for layer in job.layers}),
             "computed_in": sorted({str(v.dtype) for v in values.values()}),
             "ids_checked": side_a.identified and side_b.identified,
-            "seed": None,
+            "seed": _seed(key) if how else None,
+            "permutations": calibrate,
+            "alpha": alpha if how else None,
             "jaxalign": __version__,
             "jax": jax.__version__,
             "backend": jax.default_backend(),
         },
     )
+    for name, null in by_chance.items():
+        result = with_chance(result, name, chosen[name], null, alpha)
+    return result
+
+
+def _check_calibration(permutations: int, key: Any, alpha: float, scheme: Scheme) -> Calibrating | None:
+    """How to calibrate; None where nobody asked for it."""
+    check_integer("compare", "calibrate", permutations, minimum=0)
+    if not permutations:
+        return None
+    if key is None:
+        raise ValueError("compare: calibrate needs a key, such as jax.random.key(0), or an integer; got key=None")
+    return Calibrating(permutations, alpha, as_key("compare", key), scheme)
+
+
+def _seed(key: Any) -> int | list[int]:
+    """What a key was made from, or the numbers that it is made of."""
+    if isinstance(key, (int, np.integer)):
+        return int(key)
+    return [int(number) for number in np.ravel(jax.random.key_data(as_key("compare", key)))]
 
 
 def _plan(job: Job, key: str, measure: Measure) -> KeptSignatures | BlockScores:

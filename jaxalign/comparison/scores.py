@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,13 +14,48 @@ from jaxalign._core.checks import check_choice
 
 
 class BestPair(NamedTuple):
-    """The closest layers of two models under one measure; None and NaN where nothing is defined."""
+    """The closest layers of two models under one measure; None and NaN where nothing is defined.
+
+    In a calibrated comparison `calibrated`, `pvalue` and `threshold` are those of the closest layers of the two
+    models, whichever they are: that the best was chosen is accounted for. Otherwise they are None.
+    """
 
     model_a: str
     model_b: str
     layer_a: str | None
     layer_b: str | None
     value: float
+    calibrated: float | None = None
+    pvalue: float | None = None
+    threshold: float | None = None
+
+
+#: The matrices of a `Calibrated`: of layers, and of models.
+OF_LAYERS = ("calibrated", "pvalues", "adjusted", "thresholds")
+OF_MODELS = ("best_calibrated", "best_pvalues", "best_thresholds")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """Scores of one measure beside what chance gives.
+
+    Attributes:
+      calibrated: 0 up to the threshold, 1 at the most there can be, `(La, Lb)`.
+      pvalues: of each pair of layers by itself, `(La, Lb)`.
+      adjusted: p-values of all pairs of layers at once, `(La, Lb)`.
+      thresholds: what chance exceeds with probability `alpha`, `(La, Lb)`.
+      best_calibrated: of the closest layers of two models, `(Ma, Mb)`; NaN for models that are not paired.
+      best_pvalues: the same of p-values.
+      best_thresholds: the same of thresholds.
+    """
+
+    calibrated: np.ndarray
+    pvalues: np.ndarray
+    adjusted: np.ndarray
+    thresholds: np.ndarray
+    best_calibrated: np.ndarray
+    best_pvalues: np.ndarray
+    best_thresholds: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +78,27 @@ class Scores:
     symmetric: Mapping[str, bool]
     same: bool
     info: Mapping[str, Any]
+    calibrations: Mapping[str, Calibrated] = field(default_factory=dict)
+
+    @property
+    def calibrated(self) -> dict[str, np.ndarray]:
+        """Measure -> calibrated scores `(La, Lb)`, from 0 to 1; empty unless the comparison was calibrated."""
+        return {key: chance.calibrated for key, chance in self.calibrations.items()}
+
+    @property
+    def pvalues(self) -> dict[str, np.ndarray]:
+        """Measure -> p-value of each pair of layers by itself, `(La, Lb)`; empty unless calibrated."""
+        return {key: chance.pvalues for key, chance in self.calibrations.items()}
+
+    @property
+    def adjusted(self) -> dict[str, np.ndarray]:
+        """Measure -> p-values of all pairs of layers at once, `(La, Lb)`; empty unless calibrated."""
+        return {key: chance.adjusted for key, chance in self.calibrations.items()}
+
+    @property
+    def thresholds(self) -> dict[str, np.ndarray]:
+        """Measure -> what chance exceeds with probability `alpha`, `(La, Lb)`; empty unless calibrated."""
+        return {key: chance.thresholds for key, chance in self.calibrations.items()}
 
     @property
     def names_a(self) -> tuple[str, ...]:
@@ -84,23 +140,35 @@ class Scores:
         """
         key = self.measure(measure)
         closeness = self.values[key].astype(np.float64) * (1 if self.larger_is_closer[key] else -1)
-        defined = ~np.isnan(closeness)
-        if self.same:
-            np.fill_diagonal(defined, False)
         pairs = []
-        for model_a, model_b in self._model_pairs(key):
-            rows = [i for i, (model, _) in enumerate(self.layers_a) if model == model_a]
-            columns = [j for j, (model, _) in enumerate(self.layers_b) if model == model_b]
-            candidates = [(i, j) for i in rows for j in columns if defined[i, j]]
+        for model_a, model_b in self.model_pairs(key):
+            candidates = list(zip(*np.nonzero(self.candidates(key, model_a, model_b)), strict=True))
+            chance = self._chance_of_best(key, model_a, model_b)
             if not candidates:
-                pairs.append(BestPair(model_a, model_b, None, None, math.nan))
+                pairs.append(BestPair(model_a, model_b, None, None, math.nan, *chance))
                 continue
             i, j = max(candidates, key=lambda place: closeness[place])
             value = float(self.values[key][i, j])
-            pairs.append(BestPair(model_a, model_b, self.layers_a[i][1], self.layers_b[j][1], value))
+            pairs.append(BestPair(model_a, model_b, self.layers_a[i][1], self.layers_b[j][1], value, *chance))
         return tuple(pairs)
 
-    def _model_pairs(self, key: str) -> list[tuple[str, str]]:
+    def candidates(self, key: str, model_a: str, model_b: str) -> np.ndarray:
+        """The pairs of layers of two models from which the closest is taken, `(La, Lb)`: those with a score."""
+        rows = np.array([model == model_a for model, _ in self.layers_a])
+        columns = np.array([model == model_b for model, _ in self.layers_b])
+        chosen = rows[:, None] & columns[None, :] & ~np.isnan(self.values[key])
+        if self.same:
+            np.fill_diagonal(chosen, False)
+        return chosen
+
+    def _chance_of_best(self, key: str, model_a: str, model_b: str) -> tuple[float, ...]:
+        if key not in self.calibrations:
+            return ()
+        place = self.models_a.index(model_a), self.models_b.index(model_b)
+        return tuple(float(getattr(self.calibrations[key], name)[place]) for name in OF_MODELS)
+
+    def model_pairs(self, key: str) -> list[tuple[str, str]]:
+        """The pairs of models of which `best` names the closest layers."""
         models = self.models_a
         if not self.same:
             return [(a, b) for a in models for b in self.models_b]

@@ -7,8 +7,6 @@ permutation. All layers are looked up together, so that what is read from memory
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import jax.numpy as jnp
 from jax import lax
 
@@ -47,24 +45,23 @@ class MovedMatrices:
     diagonals: Float[Array, "n L"]
 
 
-def fixed_matrices(matrices: Sequence[Float[Array, "n n"]]) -> FixedMatrices:
+def fixed_matrices(matrices: Float[Array, "L n n"]) -> FixedMatrices:
     """Of symmetric matrices, what is kept of those that stay as they are."""
-    n = matrices[0].shape[0]
+    n = matrices.shape[1]
     column = jnp.arange(n // 2)
-    weights = jnp.where((column == n // 2 - 1) & (n % 2 == 0), 1, 2).astype(matrices[0].dtype)
+    weights = jnp.where((column == n // 2 - 1) & (n % 2 == 0), 1, 2).astype(matrices.dtype)
 
     def row(place: Array) -> Float[Array, "L h"]:
         columns = (place + 1 + jnp.arange(n // 2, dtype=jnp.int32)) % n
-        return jnp.stack([take_rows(matrix[place], columns) * weights for matrix in matrices])
+        return jnp.take(matrices[:, place], columns, axis=1, mode="clip") * weights[None, :]
 
-    entries = lax.map(row, jnp.arange(n, dtype=jnp.int32), batch_size=BLOCK_ROWS)
-    return FixedMatrices(entries, jnp.stack([jnp.diagonal(matrix) for matrix in matrices]))
+    entries = lax.map(row, jnp.arange(n, dtype=jnp.int32))
+    return FixedMatrices(entries, jnp.diagonal(matrices, axis1=1, axis2=2))
 
 
-def moved_matrices(matrices: Sequence[Float[Array, "n n"]]) -> MovedMatrices:
+def moved_matrices(matrices: Float[Array, "L n n"]) -> MovedMatrices:
     """Of symmetric matrices, what is kept of those whose examples are reordered."""
-    diagonals = jnp.stack([jnp.diagonal(matrix) for matrix in matrices], axis=1)
-    return MovedMatrices(jnp.stack(matrices, axis=2), diagonals)
+    return MovedMatrices(jnp.moveaxis(matrices, 0, 2), jnp.diagonal(matrices, axis1=1, axis2=2).T)
 
 
 def reordered_products(fixed: FixedMatrices, moved: MovedMatrices, indices: Int[Array, "n"]) -> Float[Array, "La Lb"]:

@@ -177,7 +177,7 @@ def calibrate_layers(
       >>> x, y = jax.random.normal(jax.random.key(0), (2, 50, 4))
       >>> from jaxalign.measures import cka
       >>> result = calibrate_layers(cka(), [x, x + y], [y, y - x, 2 * x], permutations=99, key=0)
-      >>> int(result.row), int(result.column), float(result.best.pvalue)
+      >>> int(result.row), int(result.column), round(float(result.best.pvalue), 3)
       (0, 2, 0.01)
 
     Reference:
@@ -207,7 +207,15 @@ def calibrate_layers(
     return LayerCalibration(cells.score, cells.pvalue, adjusted, cells.threshold, statistic, best, row, column)
 
 
-def check_level(function: str, permutations: int, alpha: float, batch_size: int | None, orders: float) -> None:
+def check_level(
+    function: str,
+    permutations: int,
+    alpha: float,
+    batch_size: int | None,
+    orders: float,
+    *,
+    name: str = "permutations",
+) -> None:
     """Raise unless so many orders can show a score to be beyond chance at this level.
 
     Args:
@@ -216,16 +224,17 @@ def check_level(function: str, permutations: int, alpha: float, batch_size: int 
       alpha: the level.
       batch_size: how many are looked at together.
       orders: how many there are.
+      name: of the argument that says how many are drawn.
     """
-    check_permutations(function, permutations, batch_size)
+    check_permutations(function, permutations, batch_size, name=name)
     if isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
         raise TypeError(f"{function}: alpha must be a number between 0 and 1, got {describe(alpha)}")
     if not 0 < alpha < 1:
         raise ValueError(f"{function}: alpha must be between 0 and 1, got {alpha}")
     if 1 / (permutations + 1) > alpha * (1 + 1e-9):
         raise ValueError(
-            f"{function}: permutations must be at least {math.ceil(1 / alpha - 1e-6) - 1} for alpha={alpha}, as no "
-            f"p-value is below 1 / (permutations + 1), got {permutations}"
+            f"{function}: {name} must be at least {math.ceil(1 / alpha - 1e-6) - 1} for alpha={alpha}, as no "
+            f"p-value is below 1 / ({name} + 1), got {permutations}"
         )
     if 1 / orders > alpha * (1 + 1e-9):
         raise ValueError(

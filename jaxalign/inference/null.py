@@ -53,13 +53,13 @@ def check_orders(function: str, measure: Measure, scheme: Any, rows: int, mask: 
             f"got {type(scheme).__name__}"
         )
     n = examples_of(measure, rows)
-    return scheme.orders(function, n, _examples(mask, n))
+    return scheme.orders(function, n, examples_that_count(mask, n))
 
 
 @jax.jit
-def prepare(measure: Measure, a: list[Array], b: list[Array], mask: Bool[Array, "n"] | None) -> Any:
-    """The measure's `reordering` of all layers."""
-    dtype = accum_dtype(*a, *b)
+def prepare(measure: Measure, a: list[Array], b: list[Array] | None, mask: Bool[Array, "n"] | None) -> Any:
+    """The measure's `reordering` of all layers; without `b`, of `a` with itself."""
+    dtype = accum_dtype(*a, *(b or ()))
     a, b = jax.tree.map(lambda x: x.astype(dtype), (a, b))
     return measure.reordering(a, b, mask)
 
@@ -74,7 +74,7 @@ def draw_scores(
     *,
     n: int,
     count: int,
-    batch_size: int | None,
+    batch_size: int,
 ) -> Float[Array, "count La Lb"]:
     """Scores in the orders `first`, ..., `first + count - 1`; each is drawn from the key and its number alone.
 
@@ -93,7 +93,7 @@ def draw_scores(
         return scores(scheme.draw(jax.random.fold_in(key, number), n, mask))
 
     numbers = first + jnp.arange(count, dtype=jnp.uint32)
-    return lax.map(one, numbers, batch_size=batch_size)
+    return lax.map(one, numbers, batch_size=None if batch_size == 1 else batch_size)
 
 
 def null_scores(
@@ -110,28 +110,31 @@ def null_scores(
     """Scores of all pairs of layers in so many random orders of the examples of `b`, the same for all pairs."""
     n = examples_of(measure, a[0].shape[0])
     scores = prepare(measure, list(a), list(b), mask)
-    if batch_size is None:
-        batch_size = 1 if jax.default_backend() == "cpu" else BATCH_SIZE
     return draw_scores(
         scores,
         scheme,
         key,
         jnp.uint32(0),
-        _examples(mask, n),
+        examples_that_count(mask, n),
         n=n,
         count=permutations,
-        batch_size=None if batch_size == 1 else batch_size,
+        batch_size=default_batch_size() if batch_size is None else batch_size,
     )
 
 
-def check_permutations(function: str, permutations: int, batch_size: int | None) -> None:
+def default_batch_size() -> int:
+    """How many orders are looked at together unless said: one on a CPU."""
+    return 1 if jax.default_backend() == "cpu" else BATCH_SIZE
+
+
+def check_permutations(function: str, permutations: int, batch_size: int | None, *, name: str = "permutations") -> None:
     """Raise unless both are positive integers, or the batch size None."""
-    check_integer(function, "permutations", permutations, minimum=1)
+    check_integer(function, name, permutations, minimum=1)
     if batch_size is not None:
         check_integer(function, "batch_size", batch_size, minimum=1)
 
 
-def _examples(mask: Bool[Array, "n"] | None, n: int) -> Bool[Array, "m"] | None:
+def examples_that_count(mask: Bool[Array, "n"] | None, n: int) -> Bool[Array, "m"] | None:
     """Which examples count: those of which every measurement does."""
     return mask if mask is None or mask.shape[0] == n else jnp.all(mask.reshape(-1, n), axis=0)
 

@@ -154,7 +154,10 @@ class Measure:
         return _matrix(self, *as_layers(self.name, a, b, mask))
 
     def reordering(
-        self, a: Sequence[Float[Array, "n _p"]], b: Sequence[Float[Array, "n _q"]], mask: Bool[Array, "n"] | None = None
+        self,
+        a: Sequence[Float[Array, "n _p"]],
+        b: Sequence[Float[Array, "n _q"]] | None = None,
+        mask: Bool[Array, "n"] | None = None,
     ) -> Reordering:
         """All scores as a function of the order of the examples of `b`, for use within `jit`.
 
@@ -163,11 +166,14 @@ class Measure:
 
         Args:
           a: representations of one side, arrays of one floating type.
-          b: those of the other.
+          b: those of the other, or None for `a` again.
           mask: which rows count.
         """
         signature_y = self.signature_y or self.signature
         signatures = self.signature.many(a, mask)
+        if b is None and self.signature_y is None and not getattr(signature_y, "depends_on_order", False):
+            return reordering(self.score, signatures, signatures)
+        b = a if b is None else b
         if getattr(signature_y, "depends_on_order", False):
             return Recomputed(self.score, signature_y, signatures, list(b), mask)
         return reordering(self.score, signatures, signature_y.many(b, mask))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jaxalign.comparison import Comparison
-from jaxalign.comparison.render import describe_scale, missing
+from jaxalign.comparison.render import CHANCE_OF_BEST, chance_of_best, describe_scale, missing
 from jaxalign.report.groups import Group
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 #: Columns of numbers.
-NUMBERS = {"score", "accuracy", "pairs"}
+NUMBERS = {"score", "accuracy", "pairs", *CHANCE_OF_BEST}
 
 
 def best_pairs(result: Comparison, key: str, *, limit: int) -> tuple[Table, int]:
@@ -29,13 +29,12 @@ def best_pairs(result: Comparison, key: str, *, limit: int) -> tuple[Table, int]
     sign = -1 if result.larger_is_closer[key] else 1
     pairs = sorted(result.best(key), key=lambda pair: (math.isnan(pair.value), sign * pair.value))
     alone = len({*result.models_a, *result.models_b}) == 1
-    table = (
-        plain_table("layer", "layer", "score") if alone else plain_table("model", "layer", "model", "layer", "score")
-    )
+    columns = ["layer", "layer", "score"] if alone else ["model", "layer", "model", "layer", "score"]
+    table = plain_table(*columns, *(CHANCE_OF_BEST if key in result.calibrations else ()))
     for pair in pairs[:limit]:
         one, other = pair.layer_a or "-", pair.layer_b or "-"
         names = [one, other] if alone else [pair.model_a, one, pair.model_b, other]
-        add_row(table, *names, number(pair.value))
+        add_row(table, *names, number(pair.value), *chance_of_best(pair))
     return table, max(0, len(pairs) - limit)
 
 

@@ -1,0 +1,141 @@
+"""Scores in random orders of the examples, for every pair of layers of a comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxalign._core.typing import Array
+from jaxalign.alignment.kernel_reordering import MATRIX_BYTES
+from jaxalign.comparison.job import Job, piece_name
+from jaxalign.comparison.plan import Block, block_bytes, cut_into_blocks
+from jaxalign.comparison.progress import Tick
+from jaxalign.comparison.store import digest
+from jaxalign.inference.calibration import check_level
+from jaxalign.inference.null import (
+    check_null,
+    check_orders,
+    default_batch_size,
+    draw_scores,
+    examples_of,
+    examples_that_count,
+    prepare,
+)
+from jaxalign.inference.schemes import Scheme
+from jaxalign.measures import Measure
+
+#: Orders looked at between two ticks, at most.
+ORDERS = 128
+
+
+@dataclass(frozen=True)
+class Calibrating:
+    """How a comparison is calibrated.
+
+    Attributes:
+      permutations: how many random orders.
+      alpha: level of thresholds.
+      key: what orders are made from.
+      scheme: which orders there are.
+    """
+
+    permutations: int
+    alpha: float
+    key: Array
+    scheme: Scheme
+
+    @property
+    def name(self) -> str:
+        """A name for files: another one for other orders."""
+        leaves, structure = jax.tree.flatten(self.scheme)
+        return digest(self.key, np.asarray(str(structure)), *leaves)
+
+
+class NullScores:
+    """The scores of one measure in random orders, in blocks of layers and in pieces of some orders.
+
+    Every block sees the same orders, so that scores of different pairs belong together.
+
+    Args:
+      job: the comparison.
+      key: the measure's name in the result, for progress.
+      measure: the measure.
+      how: how it is calibrated.
+
+    Raises:
+      ValueError: for a measure without a null distribution, and too few orders for the level.
+    """
+
+    def __init__(self, job: Job, key: str, measure: Measure, how: Calibrating):
+        self.job, self.key, self.measure, self.how = job, key, measure, how
+        check_null("compare", measure)
+        orders = check_orders("compare", measure, how.scheme, job.a.rows, job.mask)
+        check_level("compare", how.permutations, how.alpha, None, orders, name="calibrate")
+        self.mirrored = job.mirrored(measure)
+        self.blocks = cut_into_blocks(*job.shape, mirrored=self.mirrored, fits=self._fits)
+        self.parts = -(-how.permutations // ORDERS)
+        self.count = -(-how.permutations // self.parts)
+
+    @property
+    def steps(self) -> int:
+        """How many times `run` ticks."""
+        return len(self.blocks) * self.parts
+
+    def run(self, tick: Tick) -> np.ndarray:
+        """The `(B, La, Lb)` scores."""
+        null = np.full((self.how.permutations, *self.job.shape), np.nan, self.job.dtype)
+        for block in self.blocks:
+            scores = self._scores(block, tick)
+            if self.mirrored and block.rows == block.columns:
+                upper = np.triu(np.ones(scores.shape[1:], bool))
+                scores = np.where(upper, scores, scores.swapaxes(1, 2))
+            null[np.ix_(range(len(null)), block.rows, block.columns)] = scores
+            if self.mirrored and block.rows != block.columns:
+                null[np.ix_(range(len(null)), block.columns, block.rows)] = scores.swapaxes(1, 2)
+        return null
+
+    def _scores(self, block: Block, tick: Tick) -> np.ndarray:
+        scores, pieces = None, []
+        like = jax.ShapeDtypeStruct((self.count, len(block.rows), len(block.columns)), self.job.dtype)
+        for part in range(self.parts):
+            tick(0, now=f"{self.key}: {self.how.permutations} random orders of the examples")
+            piece = f"{piece_name(self.measure)}-null-{self.how.name}-{block.name}-{part}"
+            kept = self.job.store.load(piece, [like])
+            if kept is None:
+                if scores is None:
+                    scores = self._prepared(block)
+                kept = [np.asarray(self._drawn(scores, part)).astype(self.job.dtype)]
+                self.job.store.save(piece, kept)
+            pieces.append(kept[0])
+            tick()
+        return np.concatenate(pieces)[: self.how.permutations]
+
+    def _prepared(self, block: Block) -> Array:
+        a = [self.job.load(self.job.a.layers[i]) for i in block.rows]
+        alike = self.job.same and block.rows == block.columns
+        b = None if alike else [self.job.load(self.job.b.layers[j]) for j in block.columns]
+        return prepare(self.measure, a, b, self.job.mask)
+
+    def _drawn(self, scores: Array, part: int) -> Array:
+        n = examples_of(self.measure, self.job.a.rows)
+        return draw_scores(
+            scores,
+            self.how.scheme,
+            self.how.key,
+            jnp.uint32(part * self.count),
+            examples_that_count(self.job.mask, n),
+            n=n,
+            count=self.count,
+            batch_size=default_batch_size(),
+        )
+
+    def _fits(self, rows: range, columns: range) -> bool:
+        if self.measure.signature.compact:
+            return True
+        n, size = self.job.a.rows, self.job.dtype.itemsize
+        widths = [*(self.job.a.widths[i] for i in rows), *(self.job.b.widths[j] for j in columns)]
+        matrices = n * n * size * (max(len(rows), len(columns)) / 2 + min(len(rows), len(columns)))
+        return block_bytes(n, size, widths) <= self.job.max_memory and matrices <= MATRIX_BYTES
