@@ -159,8 +159,9 @@ def bootstrap(
       or equal ones, have no first order: test the former by permutation.
 
     Raises:
-      ValueError: on rank or row-count mismatch, an unknown interval, too few samples for the level, or a measure that
-        takes no repeated examples; `standard_error(method="jackknife")` takes any.
+      ValueError: on rank or row-count mismatch, an unknown interval, too few samples for the level, a measure that
+        takes no repeated examples (`standard_error(method="jackknife")` takes any), or `features` of one whose inputs
+        must have the same ones.
       TypeError: on non-floating input, or a measure or key that is none.
 
     Example:
@@ -182,6 +183,10 @@ def bootstrap(
     check_integer("bootstrap", "batch_size", batch_size, minimum=1)
     x, y, mask = checked_pair("bootstrap", measure, x, y, mask)
     check_takes_weights("bootstrap", measure)
+    if features and measure.same_features:
+        raise ValueError(
+            f"bootstrap: features must not be drawn for {measure.name}, whose inputs have the same, got features=True"
+        )
     check_choice("bootstrap", "interval", interval, INTERVALS)
     estimate = measure(x, y, mask=mask)
     work = _of_features if features else _of_examples

@@ -84,7 +84,12 @@ def kernel_alignment_interval(
     bounds = _given(bound) if bound is not None else tuple(_known(one) for one in kernels)
     dtype = accum_dtype(x, y)
     return _interval(
-        x.astype(dtype), y.astype(dtype), kernels, tuple(jnp.asarray(c, dtype) for c in bounds), 1 - level, mask
+        x.astype(dtype),
+        y.astype(dtype),
+        kernels,
+        tuple(jnp.asarray(c, dtype) for c in bounds),
+        jnp.asarray(1 - level, dtype),
+        mask,
     )
 
 
@@ -112,7 +117,7 @@ def _known(kernel: Kernel) -> float:
 
 @jax.jit
 def _interval(
-    x: Array, y: Array, kernels: tuple[Kernel, Kernel], bounds: tuple[Array, Array], delta: float, mask: Array | None
+    x: Array, y: Array, kernels: tuple[Kernel, Kernel], bounds: tuple[Array, Array], delta: Scalar, mask: Array | None
 ) -> tuple[Scalar, Scalar]:
     one, other = (GramSignature(kernel, centering="none")(v, mask) for v, kernel in zip((x, y), kernels, strict=True))
     products = gram_products([one], [other], centering="none")
@@ -123,7 +128,7 @@ def _interval(
     u11 = (products.self_a[0] * one.units**2 - jnp.sum(own[0] ** 2)) / pairs
     u22 = (products.self_b[0] * other.units**2 - jnp.sum(own[1] ** 2)) / pairs
     half = jnp.maximum(jnp.floor(n / 2), 1)
-    width = jnp.sqrt((math.log(6) - jnp.log(jnp.asarray(delta, n.dtype))) / half)
+    width = jnp.sqrt((math.log(6) - jnp.log(delta)) / half)
     t12 = bounds[0] * bounds[1] * width * math.sqrt(2)
     t11, t22 = (c * c * width / math.sqrt(2) for c in bounds)
     low = jnp.maximum(u12 - t12, 0) / (safe_sqrt(u11 + t11) * safe_sqrt(u22 + t22))

@@ -12,7 +12,7 @@ Kernel matrices, dissimilarities and orders of neighbors are made once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +57,7 @@ OF_ROWS = (
 )
 
 
+@runtime_checkable
 class Reweighted(Protocol):
     """A score as a function of weights."""
 

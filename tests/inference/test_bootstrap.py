@@ -128,6 +128,11 @@ def test_undefined_is_nan():
         ({"batch_size": 0}, ValueError, "bootstrap: batch_size must be at least 1"),
         ({"measure": "cka"}, TypeError, "bootstrap: measure must be a Measure such as jaxalign.measures.cka"),
         ({"measure": measures.rsm_distance()}, ValueError, "bootstrap: .*rsm_distance.*jackknife"),
+        (
+            {"measure": measures.cohen_kappa(), "y": X, "features": True},
+            ValueError,
+            "bootstrap: features must not be drawn",
+        ),
         ({"y": Y[:5]}, ValueError, "bootstrap: x and y must have the same number of rows"),
     ],
 )
