@@ -33,7 +33,8 @@ def pearson_tail(z: Array, skewness: Array) -> Array:
     small = jnp.abs(skewness) <= SMALL_SKEWNESS
     near = _expanded(z, jnp.where(small, skewness, 0))
     far = _incomplete_gamma(z, jnp.where(small, 1, skewness))
-    return jnp.where(jnp.isnan(skewness), jnp.nan, jnp.where(small, near, far))
+    undefined = jnp.isnan(z) | jnp.isnan(skewness)
+    return jnp.where(undefined, jnp.nan, jnp.where(small, near, far))
 
 
 def _incomplete_gamma(z: Array, skewness: Array) -> Array:

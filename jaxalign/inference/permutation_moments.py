@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 
 from jaxalign._core.checks import as_array, check_pair, describe
-from jaxalign._core.numerics import accum_dtype, contract, safe_divide, safe_sqrt
+from jaxalign._core.numerics import accum_dtype, safe_divide, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.kernel import KernelScore
 from jaxalign.engines.products import Products
 from jaxalign.inference.matrix_invariants import Invariants, hollow_cubic, matrix_invariants
-from jaxalign.kernels.gram import Gram
+from jaxalign.inference.stored_grams import stored_gram
 from jaxalign.measures.measure import Measure
 from jaxalign.signatures.gram import GramSignature
 
@@ -74,7 +75,7 @@ def permutation_moments(
       >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [3., 1.], [1., 5.]])
       >>> found = permutation_moments(measures.cka(), x, x[:, :1] ** 2)
       >>> [round(float(v), 3) for v in (found.mean, found.standard_deviation, found.skewness)]
-      [0.285, 0.23, 1.24]
+      [0.318, 0.239, 0.886]
 
     Reference:
       Mean and variance: Kazi-Aoual et al. (1995), Refined approximations to permutation tests for multivariate
@@ -130,6 +131,11 @@ def is_kernel_measure(measure: Measure) -> bool:
     return all(isinstance(s, GramSignature) and s.centering == measure.score.centering for s in signatures)
 
 
+def kernel_score(measure: Measure) -> KernelScore:
+    """The score of a measure that `is_kernel_measure`."""
+    return cast(KernelScore, measure.score)
+
+
 @pytree_dataclass
 class KernelPair:
     """All that is known about the permutations of one pair, in units in which `‖K_1 + K_2‖` is 1 for both.
@@ -168,18 +174,17 @@ class KernelPair:
     def of(self, cross: Scalar) -> Products:
         """`products` with another inner product of the two."""
         own = self.products
-        undefined = jnp.isnan(own.cross)
-        return Products(
-            jnp.where(undefined, jnp.nan, cross[None, None]), own.self_a, own.self_b, own.units_a, own.units_b, own.count
-        )
+        return replace(own, cross=jnp.where(jnp.isnan(own.cross), jnp.nan, cross[None, None]))
 
 
 def kernel_pair(measure: Measure, x: Array, y: Array, mask: Array | None) -> KernelPair:
     """The moments of `T` for a checked measure and pair."""
     signatures = measure.signature, measure.signature_y or measure.signature
-    grams: list[Gram] = [signature(rows, mask) for signature, rows in zip(signatures, (x, y), strict=True)]
-    score = measure.score
-    assert isinstance(score, KernelScore)
+    grams = [
+        stored_gram(cast(GramSignature, signature), rows, mask)
+        for signature, rows in zip(signatures, (x, y), strict=True)
+    ]
+    score = kernel_score(measure)
     one, other = (matrix_invariants(gram, score.centering) for gram in grams)
     count = grams[0].count
     return pair_moments(one, other, (grams[0].units, grams[1].units), count, score.centering)
@@ -193,8 +198,8 @@ def pair_moments(
     Matrices with rows that sum to 0 are three parts: multiples of `H`, those made of a diagonal, and those with
     none. An average over permutations keeps of a product of parts the invariant forms on them: one for each square,
     and five of degree 3, that are made orthogonal. A moment is a sum over these of the value for `K` times the
-    value for `L` times a number of the examples alone. Below, it is a quotient of polynomials found by summing over all ways
-    in which indices can be equal; the tests do that again.
+    value for `L` times a number that depends on `n` alone, a quotient of polynomials. It was found by summing over all
+    ways in which indices can be equal, which the tests do again.
     """
     n = count
     second = jnp.stack([1 / _at_least(n - 1), 2 / (_at_least(n) * _at_least(n - 3))])
@@ -243,6 +248,7 @@ def _third(n: Scalar) -> Float[Array, "5"]:
 @jax.jit
 def _moments(measure: Measure, x: Array, y: Array, mask: Array | None) -> PermutationMoments:
     pair = kernel_pair(measure, x, y, mask)
-    value = KernelScore(measure.score.centering, measure.score.scaling)
+    score = kernel_score(measure)
+    value = KernelScore(score.centering, score.scaling)
     mean, deviation = (value.finish(pair.of(v))[0, 0] for v in (pair.mean, pair.deviation))
     return PermutationMoments(mean, deviation, jnp.where(jnp.isnan(mean), jnp.nan, pair.skewness))
