@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -168,3 +168,26 @@ def check_positive(function: str, argument: str, value: Any) -> None:
         raise TypeError(f"{function}: {argument} must be a number, got {describe(value)}")
     if not float(value) > 0:
         raise ValueError(f"{function}: {argument} must be positive, got {value}")
+
+
+def as_layers(
+    function: str, a: Sequence[Any], b: Sequence[Any] | None, mask: Any
+) -> tuple[list[Array], list[Array] | None, Array | None]:
+    """Two lists of representations of the same examples, and the mask, as arrays.
+
+    Raises:
+      ValueError, TypeError: for an empty list, or one that does not hold matrices with the same number of rows.
+    """
+    one = [as_array(function, f"a[{i}]", x) for i, x in enumerate(a)]
+    rows = one[0].shape[0] if one and one[0].ndim else 0
+    other = None if b is None else [as_array(function, f"b[{i}]", x) for i, x in enumerate(b)]
+    mask = None if mask is None else as_array(function, "mask", mask)
+    for side, layers in (("a", one), ("b", other)):
+        if layers is not None and not layers:
+            raise ValueError(f"{function}: {side} must hold at least one representation, got an empty list")
+        for i, x in enumerate(layers or ()):
+            check_matrix(function, f"{side}[{i}]", x)
+            if x.shape[0] != rows:
+                raise ValueError(f"{function}: {side}[{i}] must have {rows} rows like a[0], got {x.shape[0]}")
+    check_mask(function, mask, rows)
+    return one, other, mask

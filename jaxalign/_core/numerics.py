@@ -10,7 +10,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import lax
 
-from jaxalign._core.typing import Array, Bool, Float
+from jaxalign._core.typing import Array, Bool, Float, Int
 
 
 def accum_dtype(*arrays: Array) -> jnp.dtype:
@@ -153,3 +153,19 @@ def binary_scale(x: Array, *, axis: int | None = None) -> Array:
 def take_rows(x: Array, indices: Array) -> Array:
     """Rows of `x` by index; indices must be in range."""
     return jnp.take(x, indices, axis=0, mode="clip")
+
+
+def take_pairs(x: Float[Array, "n n"], indices: Int[Array, "m"]) -> Float[Array, "m m"]:
+    """Rows and columns of a matrix by index."""
+    return jnp.take(take_rows(x, indices), indices, axis=1, mode="clip")
+
+
+def take_mask(mask: Bool[Array, "n"] | None, indices: Int[Array, "m"]) -> Bool[Array, "m"] | None:
+    """Which of the rows `indices` count; None when all rows do."""
+    return None if mask is None else take_rows(mask, indices)
+
+
+def inverse_permutation(indices: Int[Array, "n"]) -> Int[Array, "n"]:
+    """Where each row has gone when row `i` is what was row `indices[i]`."""
+    places = jnp.arange(indices.shape[0], dtype=indices.dtype)
+    return jnp.zeros_like(indices).at[indices].set(places, unique_indices=True)

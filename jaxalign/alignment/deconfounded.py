@@ -11,8 +11,9 @@ from jaxalign._core.checks import check_choice, check_matrix, check_pair
 from jaxalign._core.jit import jit
 from jaxalign._core.numerics import accum_dtype, safe_divide, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Bool, Float, Scalar
-from jaxalign.alignment.kernel import ESTIMATORS
+from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
+from jaxalign.alignment.kernel import ESTIMATORS, KernelScore
+from jaxalign.alignment.kernel_reordering import OfKernels
 from jaxalign.engines.planner import gram_products
 from jaxalign.kernels.base import Kernel, check_kernel
 from jaxalign.kernels.dot_product import Linear
@@ -41,18 +42,50 @@ class DeconfoundedScore:
     def matrix(self, a: Sequence[Gram], b: Sequence[Gram] | None = None) -> Float[Array, "La Lb"]:
         """Every layer of one side against every layer of the other (None: against itself)."""
         a, b = Grams.of(a), None if b is None else Grams.of(b)
+        given = self._given(a)
+        products = gram_products(a.append(given), None if b is None else b.append(given), centering=self.estimator)
+        cosines = products.cosine()
+        return _partial(cosines[:-1, :-1], cosines[:-1, -1], cosines[-1, :-1])
+
+    def reordering(self, a: Sequence[Gram], b: Sequence[Gram]) -> OfPartialCorrelations:
+        """Scores as a function of the order of the examples of `b`, those of the confounder staying where they are."""
+        a = Grams.of(a)
+        given = self._given(a)
+        plain = KernelScore(centering=self.estimator, scaling="cosine")
+        return OfPartialCorrelations(plain.matrix(a, [given])[:, 0], plain.reordering(a.append(given), b))
+
+    def _given(self, a: Grams) -> Gram:
         if self.confounder.shape[0] != a.examples:
             raise ValueError(
                 f"deconfounded_cka: the confounder must have {a.examples} rows like the inputs, "
                 f"got {self.confounder.shape[0]}"
             )
         rows = self.confounder.astype(a.stacks[0].raw.dtype)
-        given = GramSignature(self.kernel, centering=self.estimator)(rows, a.mask)
-        products = gram_products(a.append(given), None if b is None else b.append(given), centering=self.estimator)
-        cosines = products.cosine()
-        direct, of_a, of_b = cosines[:-1, :-1], cosines[:-1, -1], cosines[-1, :-1]
-        norms = _left_over(of_a)[:, None] * _left_over(of_b)[None, :]
-        return safe_divide(direct - of_a[:, None] * of_b[None, :], norms, otherwise=jnp.nan)
+        return GramSignature(self.kernel, centering=self.estimator)(rows, a.mask)
+
+
+@pytree_dataclass
+class OfPartialCorrelations:
+    """Partial correlations under other orders of the examples of the second side.
+
+    Attributes:
+      of_a: correlations of the first side with the confounder.
+      cosines: those of the first side, and of the confounder, with the second side.
+    """
+
+    of_a: Float[Array, "La"]
+    cosines: OfKernels
+
+    def __call__(self, indices: Int[Array, "n"]) -> Float[Array, "La Lb"]:
+        """The scores when example `i` of the second side is what was example `indices[i]`."""
+        cosines = self.cosines(indices)
+        return _partial(cosines[:-1], self.of_a, cosines[-1])
+
+
+def _partial(direct: Float[Array, "La Lb"], of_a: Float[Array, "La"], of_b: Float[Array, "Lb"]) -> Array:
+    """Correlations given a confounder, from those of both sides with it."""
+    norms = _left_over(of_a)[:, None] * _left_over(of_b)[None, :]
+    return safe_divide(direct - of_a[:, None] * of_b[None, :], norms, otherwise=jnp.nan)
 
 
 def _left_over(cosine: Float[Array, "L"]) -> Float[Array, "L"]:

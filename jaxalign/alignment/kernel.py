@@ -13,6 +13,7 @@ from jaxalign._core.jit import jit
 from jaxalign._core.numerics import accum_dtype, safe_arccos, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign.alignment.kernel_reordering import OfKernels, kernel_reordering
 from jaxalign.engines.planner import gram_products
 from jaxalign.engines.products import Products
 from jaxalign.kernels.base import Kernel, check_kernel
@@ -51,6 +52,10 @@ class KernelScore:
     def matrix(self, a: Sequence[Gram], b: Sequence[Gram] | None = None) -> Float[Array, "La Lb"]:
         """Every layer of one side against every layer of the other (None: against itself)."""
         return self.finish(gram_products(a, b, centering=self.centering, norms=self.scaling == "cosine"))
+
+    def reordering(self, a: Sequence[Gram], b: Sequence[Gram]) -> OfKernels:
+        """Scores as a function of the order of the examples of `b`; no kernel is evaluated for it."""
+        return kernel_reordering(self, a, b, self.centering)
 
     def finish(self, products: Products) -> Float[Array, "La Lb"]:
         """Scores from the inner products of centered matrices."""

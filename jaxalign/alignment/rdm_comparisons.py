@@ -15,7 +15,10 @@ from jaxalign._core.linalg import nuclear_norm
 from jaxalign._core.numerics import matmul, safe_divide, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Float, Scalar
+from jaxalign.alignment.kernel_reordering import ByMatrices
 from jaxalign.alignment.pairs import score_pairs
+from jaxalign.alignment.rdm_reordering import OfProducts, symmetric_matrix
+from jaxalign.alignment.reordering import OfSignatures
 from jaxalign.signatures.dissimilarities import Dissimilarity
 from jaxalign.signatures.pair_orders import PairOrder, PairOrderSignature
 from jaxalign.signatures.rdm import RDM, SCALES, RDMSignature, ends_of_groups
@@ -95,6 +98,43 @@ def _bures(x: SecondMoment, y: SecondMoment) -> Scalar:
     return nuclear_norm(matmul(x.entries, y.entries))
 
 
+def _as_cosine(x: RDM, entries: Float[Array, "n h"]) -> tuple[Float[Array, "n n"], Scalar]:
+    """A symmetric matrix and a factor: products of matrices, times their factors, are cosines of entries."""
+    entries = jnp.where(x.weights > 0, entries, 0)
+    # The matrix holds every pair twice.
+    norm = safe_sqrt(2 * jnp.sum(entries * entries * x.weights))
+    return symmetric_matrix(entries), safe_divide(jnp.ones_like(norm), norm, otherwise=jnp.nan)
+
+
+def _as_correlation(x: RDM) -> tuple[Float[Array, "n n"], Scalar]:
+    return _as_cosine(x, _centered(x))
+
+
+def _as_plain_cosine(x: RDM) -> tuple[Float[Array, "n n"], Scalar]:
+    return _as_cosine(x, x.entries)
+
+
+def _as_rho_a(x: RDM) -> tuple[Float[Array, "n n"], Scalar]:
+    total = jnp.maximum(jnp.sum(x.weights), 1)
+    variance = jnp.where(total > 1, (total * total - 1) / (12 * total), jnp.nan)
+    return _as_correlation(x)[0], 1 / safe_sqrt(2 * variance)
+
+
+def _as_inner(x: SecondMoment) -> tuple[Float[Array, "n n"], Scalar]:
+    return x.entries, jnp.ones((), x.entries.dtype)
+
+
+#: Comparisons that are inner products of symmetric matrices, of which each has a factor.
+AS_PRODUCTS: Mapping[str, Callable[[Any], tuple[Array, Scalar]]] = MappingProxyType(
+    {
+        "spearman": _as_correlation,
+        "pearson": _as_correlation,
+        "cosine": _as_plain_cosine,
+        "rho_a": _as_rho_a,
+        "whitened_cosine": _as_inner,
+        "whitened_correlation": _as_inner,
+    }
+)
 #: By the name that `rsa` takes; and what of the matrices is compared.
 COMPARISONS: Mapping[str, tuple[Callable[[Any, Any], Scalar], str]] = MappingProxyType(
     {
@@ -138,3 +178,16 @@ class RDMScore:
     def matrix(self, a: Sequence[Any], b: Sequence[Any] | None = None) -> Float[Array, "La Lb"]:
         """Every layer of one side against every layer of the other (None: against itself)."""
         return score_pairs(self, a, b, symmetric=True)
+
+    def reordering(self, a: Sequence[Any], b: Sequence[Any]) -> OfProducts | OfSignatures:
+        """Scores as a function of the order of the examples of `b`; no entry is ranked anew."""
+        if self.comparison not in AS_PRODUCTS:
+            return OfSignatures(self, list(a), list(b))
+        (matrices_a, factors_a), (matrices_b, factors_b) = (self._as_products(side) for side in (a, b))
+        return OfProducts(ByMatrices.of(matrices_a, matrices_b), factors_a[:, None] * factors_b[None, :])
+
+    def _as_products(self, side: Sequence[Any]) -> tuple[list[Float[Array, "n n"]], Float[Array, "L"]]:
+        """Matrices, and the factor of each; NaN where there is no score."""
+        parts = [AS_PRODUCTS[self.comparison](x) for x in side]
+        factors = [jnp.where(x.defined, factor, jnp.nan) for x, (_, factor) in zip(side, parts, strict=True)]
+        return [matrix for matrix, _ in parts], jnp.stack(factors)

@@ -26,6 +26,7 @@ def _difference(
     """The absolute difference of a statistic of both inputs."""
     return Measure(
         signature=StatisticSignature(statistic, options),
+        paired=False,
         score=DifferenceScore(),
         name=f"{statistic.__name__}_difference",
         bounds=(0.0, largest),

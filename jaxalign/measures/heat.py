@@ -14,6 +14,7 @@ def imd(*, key: Array | int = 0, k: int = 5, steps: int = 10, probes: int = 100)
     """`jaxalign.imd` as a measure; the key becomes one only when it is used."""
     return Measure(
         signature=HeatTraceSignature(key, k, steps, probes),
+        paired=False,
         score=HeatTraceScore(),
         name="imd",
         bounds=(0.0, math.inf),

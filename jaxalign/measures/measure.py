@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 
-from jaxalign._core.checks import as_array, check_mask, check_matrix, check_pair
+from jaxalign._core.checks import as_array, as_layers, check_pair
 from jaxalign._core.numerics import accum_dtype
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign.alignment.reordering import Recomputed, Reordering, reordering
 
 #: What may be done to one input without changing a score, in words that `invariances` uses.
 INVARIANCES = MappingProxyType(
@@ -92,6 +93,8 @@ class Measure:
       needs_more_examples: with no more examples than features the value says nothing, as every
         such input is alike.
       same_features: both inputs must have the same features: classes, to which they give scores.
+      paired: each example is compared with itself in the other input; otherwise two clouds of points are, the order
+        of their examples does not matter, and there is nothing to permute.
       invariances: what one input may undergo without changing the score, from `INVARIANCES`.
       chance: what unrelated inputs score.
       reference: where it is defined.
@@ -108,6 +111,7 @@ class Measure:
     metric: bool = static(default=False)
     needs_more_examples: bool = static(default=False)
     same_features: bool = static(default=False)
+    paired: bool = static(default=True)
     invariances: frozenset[str] = static(default=frozenset())
     chance: str = static(default="")
     reference: str = static(default="")
@@ -147,20 +151,26 @@ class Measure:
           ValueError, TypeError: for an empty list, or one that does not hold matrices with the
             same number of rows.
         """
-        a = [as_array(self.name, f"a[{i}]", x) for i, x in enumerate(a)]
-        b = None if b is None else [as_array(self.name, f"b[{i}]", x) for i, x in enumerate(b)]
-        mask = None if mask is None else as_array(self.name, "mask", mask)
-        for side, layers in (("a", a), ("b", b)):
-            if layers is not None and not layers:
-                raise ValueError(f"{self.name}: {side} must hold at least one representation, got an empty list")
-            for i, x in enumerate(layers or ()):
-                check_matrix(self.name, f"{side}[{i}]", x)
-                if x.shape[0] != a[0].shape[0]:
-                    raise ValueError(
-                        f"{self.name}: {side}[{i}] must have {a[0].shape[0]} rows like a[0], got {x.shape[0]}"
-                    )
-        check_mask(self.name, mask, a[0].shape[0])
-        return _matrix(self, a, b, mask)
+        return _matrix(self, *as_layers(self.name, a, b, mask))
+
+    def reordering(
+        self, a: Sequence[Float[Array, "n _p"]], b: Sequence[Float[Array, "n _q"]], mask: Bool[Array, "n"] | None = None
+    ) -> Reordering:
+        """All scores as a function of the order of the examples of `b`, for use within `jit`.
+
+        Called with `indices`, it returns `matrix(a, [y[indices] for y in b])`, mostly without any signature being
+        made again. Rows that do not count must stay where they are.
+
+        Args:
+          a: representations of one side, arrays of one floating type.
+          b: those of the other.
+          mask: which rows count.
+        """
+        signature_y = self.signature_y or self.signature
+        signatures = self.signature.many(a, mask)
+        if getattr(signature_y, "depends_on_order", False):
+            return Recomputed(self.score, signature_y, signatures, list(b), mask)
+        return reordering(self.score, signatures, signature_y.many(b, mask))
 
 
 @jax.jit

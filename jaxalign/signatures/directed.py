@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import ClassVar
 
 import jax.numpy as jnp
 
-from jaxalign._core.numerics import binary_scale, mask_rows, normalize_rows, row_count, widen
+from jaxalign._core.numerics import binary_scale, mask_rows, normalize_rows, row_count, take_rows, widen
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.signatures.batching import map_layers
 
 
@@ -29,6 +29,10 @@ class Directed:
     directions: Float[Array, "n d"]
     count: Scalar
     defined: Bool[Array, ""]
+
+    def permute(self, indices: Int[Array, "n"]) -> Directed:
+        """Example `i` of the result is example `indices[i]`."""
+        return replace(self, rows=take_rows(self.rows, indices), directions=take_rows(self.directions, indices))
 
 
 @pytree_dataclass

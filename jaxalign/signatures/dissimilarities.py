@@ -107,6 +107,11 @@ class OfDissimilarities(ABC):
         return self.dissimilarity.ignores_zero_features
 
     @property
+    def repeats(self) -> int:
+        """How often every example was measured."""
+        return self.dissimilarity.repeats
+
+    @property
     def definition(self) -> str:
         """The dissimilarity."""
         return self.dissimilarity.definition

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 
-from jaxalign._core.numerics import row_count
+from jaxalign._core.numerics import row_count, take_pairs
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.signatures.dissimilarities import Dissimilarity, OfDissimilarities, counted_entries, double_center
 
 
@@ -24,6 +24,10 @@ class DistanceMatrix:
     entries: Float[Array, "n n"]
     count: Scalar
     defined: Bool[Array, ""]
+
+    def permute(self, indices: Int[Array, "n"]) -> DistanceMatrix:
+        """Example `i` of the result is example `indices[i]`."""
+        return replace(self, entries=take_pairs(self.entries, indices))
 
 
 @pytree_dataclass

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import lax
 
 from jaxalign._core.linalg import numerical_rank_mask, thin_svd
-from jaxalign._core.numerics import binary_scale, center_columns, column_mean, mask_rows, matmul, take_rows
+from jaxalign._core.numerics import (
+    binary_scale,
+    center_columns,
+    column_mean,
+    inverse_permutation,
+    mask_rows,
+    matmul,
+    take_rows,
+)
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.signatures.batching import map_layers
@@ -39,7 +47,9 @@ class FoldedRegressor:
       rows: `(k, m, d)`, dealt out to `k` folds, centered, in units of their own; 0 where there is none.
       units: `(1, d)`, what features are multiplied by as inputs.
       counts: which of them count.
-      factors: the training rows of each fold, taken apart; no gradient.
+      order: `(n,)`, the rows in the order in which they were dealt out.
+      factors: the training rows of each fold, taken apart; no gradient. None after rows changed places, and folds
+        hold others than they were taken apart for: it then is a target only.
       penalties: `(k, l)`, added to squares of singular values.
       constant: all rows that count are equal.
     """
@@ -47,9 +57,18 @@ class FoldedRegressor:
     rows: Float[Array, "k m d"]
     units: Float[Array, "1 d"]
     counts: Bool[Array, "k m"]
-    factors: Factor
+    order: Int[Array, "n"]
+    factors: Factor | None
     penalties: Float[Array, "k l"]
     constant: Bool[Array, ""]
+
+    def permute(self, indices: Int[Array, "n"]) -> FoldedRegressor:
+        """Example `i` of the result is example `indices[i]`: a target, not an input of regressions."""
+        dealt = self.rows.swapaxes(0, 1).reshape(-1, self.rows.shape[2])
+        moved = take_rows(inverse_permutation(self.order), take_rows(indices, self.order))
+        dealt = dealt.at[: moved.shape[0]].set(take_rows(dealt, moved))
+        rows = dealt.reshape(-1, self.rows.shape[0], self.rows.shape[2]).swapaxes(0, 1)
+        return replace(self, rows=rows, factors=None)
 
 
 @pytree_dataclass
@@ -86,7 +105,7 @@ class FoldedRegressorSignature:
         """
         if self.folds > x.shape[0]:
             raise ValueError(f"linear_predictivity: folds must be at most the rows ({x.shape[0]}), got {self.folds}")
-        rows, counts, scale = deal_rows(x, mask, self.folds)
+        rows, counts, order, scale = deal_rows(x, mask, self.folds)
         # A penalty without bound leaves nothing, as does one that is only too large to be squared.
         ridges = jnp.stack([jnp.asarray(ridge, rows.dtype) for ridge in self.ridges])
         ridges = jnp.minimum(ridges * scale * scale, jnp.finfo(rows.dtype).max ** 0.5)
@@ -106,7 +125,7 @@ class FoldedRegressorSignature:
             return factor, ridges * jnp.sum(training_part(counts, fold), dtype=rows.dtype)
 
         factors, penalties = lax.map(of_fold, jnp.arange(self.folds))
-        return FoldedRegressor(rows, units, counts, factors, penalties, jnp.all(rows == 0))
+        return FoldedRegressor(rows, units, counts, order, factors, penalties, jnp.all(rows == 0))
 
     def many(
         self, layers: Sequence[Float[Array, "n _d"]], mask: Bool[Array, "n"] | None = None
@@ -117,17 +136,18 @@ class FoldedRegressorSignature:
 
 def deal_rows(
     x: Float[Array, "n d"], mask: Bool[Array, "n"] | None, folds: int
-) -> tuple[Float[Array, "k m d"], Bool[Array, "k m"], Scalar]:
-    """Centered rows, the `i`-th of those that count to fold `i % folds`; which count; what they were multiplied by."""
+) -> tuple[Float[Array, "k m d"], Bool[Array, "k m"], Int[Array, "n"], Scalar]:
+    """Centered rows, the `i`-th of those that count to fold `i % folds`; which count; their order; their units."""
     rows = center_columns(x, mask)
     scale = binary_scale(rows)
     rows, counts = rows * scale, jnp.ones(rows.shape[0], bool)
-    if mask is not None:
-        first_those_that_count = jnp.argsort(~mask, stable=True)
-        rows, counts = take_rows(rows, first_those_that_count), take_rows(mask, first_those_that_count)
+    order = jnp.arange(rows.shape[0], dtype=jnp.int32)
+    if mask is not None:  # first those that count
+        order = jnp.argsort(~mask, stable=True).astype(jnp.int32)
+        rows, counts = take_rows(rows, order), take_rows(mask, order)
     lacking = -rows.shape[0] % folds
     rows, counts = jnp.pad(rows, ((0, lacking), (0, 0))), jnp.pad(counts, (0, lacking))
-    return rows.reshape(-1, folds, x.shape[1]).swapaxes(0, 1), counts.reshape(-1, folds).T, scale
+    return rows.reshape(-1, folds, x.shape[1]).swapaxes(0, 1), counts.reshape(-1, folds).T, order, scale
 
 
 def training_part(dealt: Array, fold: Int[Array, ""]) -> Array:

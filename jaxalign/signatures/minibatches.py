@@ -31,6 +31,8 @@ class MinibatchSignature:
 
     #: As large as the representation.
     compact: ClassVar[bool] = False
+    #: Rows in another order are in other batches: their signature is not this one reordered.
+    depends_on_order: ClassVar[bool] = True
 
     @property
     def ignores_zero_features(self) -> bool:

@@ -13,7 +13,7 @@ from jax import lax
 from jaxalign._core.checks import check_integer
 from jaxalign._core.numerics import mask_rows, normalize_rows, take_rows, widen
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Bool, Float
+from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.signatures.batching import map_layers
 from jaxalign.signatures.neighbors import Neighbors, NeighborSignature
 
@@ -33,6 +33,10 @@ class NeighborKernel:
     neighbors: Neighbors
     entries: Float[Array, "k n"]
 
+    def permute(self, indices: Int[Array, "n"]) -> NeighborKernel:
+        """Example `i` of the result is example `indices[i]`."""
+        return NeighborKernel(self.neighbors.permute(indices), jnp.take(self.entries, indices, axis=1, mode="clip"))
+
 
 @pytree_dataclass
 class Neighborhoods:
@@ -45,6 +49,10 @@ class Neighborhoods:
 
     neighbors: Neighbors
     rows: Float[Array, "n d"]
+
+    def permute(self, indices: Int[Array, "n"]) -> Neighborhoods:
+        """Example `i` of the result is example `indices[i]`."""
+        return Neighborhoods(self.neighbors.permute(indices), take_rows(self.rows, indices))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from jaxalign._core.checks import check_choice, check_integer, check_neighbors
-from jaxalign._core.numerics import mask_rows, take_rows
+from jaxalign._core.numerics import inverse_permutation, mask_rows, take_mask, take_rows
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.engines.neighbors import METRICS, nearest_neighbors
@@ -33,10 +33,8 @@ class Neighbors:
 
     def permute(self, indices: Int[Array, "n"]) -> Neighbors:
         """Example `i` of the result is example `indices[i]`, in the lists too."""
-        places = jnp.zeros_like(indices).at[indices].set(jnp.arange(indices.shape[0], dtype=indices.dtype))
-        ids = take_rows(places, take_rows(self.ids, indices))
-        mask = None if self.mask is None else take_rows(self.mask, indices)
-        return Neighbors(ids=ids, mask=mask, defined=self.defined)
+        ids = take_rows(inverse_permutation(indices), take_rows(self.ids, indices))
+        return Neighbors(ids=ids, mask=take_mask(self.mask, indices), defined=self.defined)
 
 
 @pytree_dataclass

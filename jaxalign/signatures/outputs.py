@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from jaxalign._core.numerics import mask_rows, row_count, widen
+from jaxalign._core.numerics import mask_rows, row_count, take_mask, take_rows, widen
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 
@@ -28,6 +29,10 @@ class Predictions:
     shares: Float[Array, "c"]
     mask: Bool[Array, "n"] | None
     defined: Bool[Array, ""]
+
+    def permute(self, indices: Int[Array, "n"]) -> Predictions:
+        """Example `i` of the result is example `indices[i]`."""
+        return replace(self, classes=take_rows(self.classes, indices), mask=take_mask(self.mask, indices))
 
     def share(self, holds: Bool[Array, "n"]) -> Scalar:
         """The share of the rows that count in which something holds; NaN when none counts."""
@@ -77,6 +82,10 @@ class LogProbabilities:
 
     values: Float[Array, "n c"]
     mask: Bool[Array, "n"] | None
+
+    def permute(self, indices: Int[Array, "n"]) -> LogProbabilities:
+        """Example `i` of the result is example `indices[i]`."""
+        return LogProbabilities(take_rows(self.values, indices), take_mask(self.mask, indices))
 
 
 @pytree_dataclass

@@ -36,6 +36,14 @@ class RDM:
     weights: Float[Array, "n h"]
     defined: Bool[Array, ""]
 
+    def permute(self, indices: Int[Array, "n"]) -> RDM:
+        """Example `i` of the result is example `indices[i]`."""
+        entries, weights = (
+            take_rows(values.reshape(-1), places_of_pairs(indices)) for values in (self.entries, self.weights)
+        )
+        _, once = pairs_once(indices.shape[0])
+        return RDM(entries, jnp.where(weights > 0, once.astype(weights.dtype), 0), self.defined)
+
 
 @pytree_dataclass
 class RDMSignature(OfDissimilarities):
@@ -77,6 +85,21 @@ def pairs_once(n: int) -> tuple[Array, Float[Array, "n h"]]:
     row, column = (lax.broadcasted_iota(jnp.int32, (n, half), axis) for axis in (0, 1))
     twice = (column == half - 1) & (n % 2 == 0)
     return (row + column + 1) % n, jnp.where(twice, 0.5, 1.0)
+
+
+def places_of_pairs(indices: Int[Array, "n"]) -> Int[Array, "n h"]:
+    """Where in the flat entries of an `RDM` the pairs are that come next to one another in another order of examples.
+
+    For row `i` and column `c` that is the pair of `indices[i]` and `indices[i + c + 1]`; of one that is there twice,
+    the first place.
+    """
+    n = indices.shape[0]
+    half = n // 2
+    one, other = indices[:, None], take_rows(indices, pairs_once(n)[0])
+    ahead = (other - one) % n - 1
+    swapped = (ahead >= half) | ((2 * ahead + 2 == n) & (one > other))
+    row, column = jnp.where(swapped, other, one), jnp.where(swapped, n - 2 - ahead, ahead)
+    return row * half + column
 
 
 def drop_rounding_bits(values: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -9,9 +9,9 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from jaxalign._core.checks import check_integer
-from jaxalign._core.numerics import center_columns, row_count
+from jaxalign._core.numerics import center_columns, row_count, take_rows
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.signatures.batching import map_layers
 from jaxalign.signatures.dissimilarities import check_divides, examples_that_count
 
@@ -29,6 +29,10 @@ class Repeated:
     means: Float[Array, "m d"]
     roots: Float[Array, "m r d"]
     count: Scalar
+
+    def permute(self, indices: Int[Array, "m"]) -> Repeated:
+        """Example `i` of the result is example `indices[i]`."""
+        return Repeated(take_rows(self.means, indices), take_rows(self.roots, indices), self.count)
 
 
 @pytree_dataclass

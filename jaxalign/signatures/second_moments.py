@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from jaxalign._core.checks import check_choice
 from jaxalign._core.linalg import psd_sqrt
-from jaxalign._core.numerics import binary_scale, safe_divide, safe_sqrt
+from jaxalign._core.numerics import binary_scale, safe_divide, safe_sqrt, take_pairs
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Bool, Float
+from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.signatures.dissimilarities import Dissimilarity, OfDissimilarities, counted_entries, double_center
 
 #: What is kept of it: all; what is left when equal dissimilarities are taken off; its square root.
@@ -29,6 +29,10 @@ class SecondMoment:
 
     entries: Float[Array, "n n"]
     defined: Bool[Array, ""]
+
+    def permute(self, indices: Int[Array, "n"]) -> SecondMoment:
+        """Example `i` of the result is example `indices[i]`."""
+        return SecondMoment(take_pairs(self.entries, indices), self.defined)
 
 
 @pytree_dataclass

@@ -9,9 +9,9 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from jaxalign._core.linalg import polar_factor
-from jaxalign._core.numerics import binary_scale, center_columns, safe_divide, safe_sqrt
+from jaxalign._core.numerics import binary_scale, center_columns, safe_divide, safe_sqrt, take_rows
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.signatures.batching import map_layers
 from jaxalign.signatures.whitened import warn_if_spanning
 
@@ -30,6 +30,10 @@ class Shape:
 
     rows: Float[Array, "n d"]
     size: Scalar
+
+    def permute(self, indices: Int[Array, "n"]) -> Shape:
+        """Example `i` of the result is example `indices[i]`."""
+        return Shape(take_rows(self.rows, indices), self.size)
 
 
 @pytree_dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, ClassVar
 
 import jax
@@ -20,6 +20,8 @@ from jaxalign._core.numerics import (
     row_count,
     safe_divide,
     safe_sqrt,
+    take_mask,
+    take_rows,
     widen,
 )
 from jaxalign._core.pytree import pytree_dataclass
@@ -52,6 +54,16 @@ class SoftNeighbors:
     temperature: Scalar
     mask: Bool[Array, "n"] | None
     defined: Bool[Array, ""]
+
+    def permute(self, indices: Int[Array, "n"]) -> SoftNeighbors:
+        """Example `i` of the result is example `indices[i]`."""
+        return replace(
+            self,
+            rows=take_rows(self.rows, indices),
+            lengths=take_rows(self.lengths, indices),
+            thresholds=take_rows(self.thresholds, indices),
+            mask=take_mask(self.mask, indices),
+        )
 
     def degrees(self, places: Int[Array, "b"]) -> Float[Array, "b n"]:
         """The degrees of some rows; 0 for a row with itself, and for rows that do not count."""

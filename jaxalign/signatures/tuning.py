@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
+from jaxalign._core.numerics import take_rows
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.signatures.correlated import CorrelatedSignature
 from jaxalign.signatures.shaped import SCALES as SHAPE_SCALES
 from jaxalign.signatures.shaped import ShapeSignature
@@ -29,6 +30,10 @@ class TuningCurves:
 
     rows: Float[Array, "n d"]
     spread: Scalar
+
+    def permute(self, indices: Int[Array, "n"]) -> TuningCurves:
+        """Example `i` of the result is example `indices[i]`."""
+        return TuningCurves(take_rows(self.rows, indices), self.spread)
 
 
 @pytree_dataclass

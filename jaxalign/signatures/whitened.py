@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -12,9 +12,9 @@ from jax import lax
 
 from jaxalign._core.checks import check_ridge
 from jaxalign._core.linalg import leading_polar_factor, orthonormal_basis, ridge_basis
-from jaxalign._core.numerics import binary_scale, center_columns, cross_matmul, mask_rows, row_count, widen
+from jaxalign._core.numerics import binary_scale, center_columns, cross_matmul, mask_rows, row_count, take_rows, widen
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.signatures.batching import map_layers, pad_features
 
 
@@ -52,6 +52,10 @@ class Whitened:
     rows: Float[Array, "n d"]
     rank: Scalar
     constant: Bool[Array, ""]
+
+    def permute(self, indices: Int[Array, "n"]) -> Whitened:
+        """Example `i` of the result is example `indices[i]`."""
+        return replace(self, rows=take_rows(self.rows, indices))
 
 
 @pytree_dataclass
@@ -145,6 +149,10 @@ class Regressor:
     whitened: Whitened
     target: Float[Array, "n d"]
 
+    def permute(self, indices: Int[Array, "n"]) -> Regressor:
+        """Example `i` of the result is example `indices[i]`."""
+        return Regressor(self.whitened.permute(indices), take_rows(self.target, indices))
+
 
 @pytree_dataclass
 class RegressorSignature:
@@ -197,6 +205,10 @@ class Projected:
 
     whitened: Whitened
     features: Float[Array, "d d"]
+
+    def permute(self, indices: Int[Array, "n"]) -> Projected:
+        """Example `i` of the result is example `indices[i]`."""
+        return Projected(self.whitened.permute(indices), self.features)
 
 
 @pytree_dataclass
