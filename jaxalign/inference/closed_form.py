@@ -84,7 +84,13 @@ def closed_form_test(
       are used here. Chi-square: Shen, Panda and Vogelstein (2022), The chi-square test of distance correlation,
       arXiv:1912.12150, as in hyppo.
     """
-    function = "closed_form_test"
+    return run_closed_form("closed_form_test", measure, x, y, null, mask)
+
+
+def run_closed_form(
+    function: str, measure: Measure, x: Array, y: Array, null: str, mask: Array | None
+) -> ClosedFormTest:
+    """The same under the name of another function."""
     check_choice(function, "null", null, NULLS)
     measure, x, y, mask = checked_kernel_measure(function, measure, x, y, mask)
     score = kernel_score(measure)

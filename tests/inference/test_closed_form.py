@@ -71,7 +71,7 @@ def test_p_values_in_float32_and_with_a_mask():
     """Rows that do not count hold NaN; the median is over those that do. A mean far off takes no digits."""
     x, y = data(30, strength=1.0)
     mask = np.arange(30) % 5 != 2
-    for measure in (HSIC, measures.cka(kernel=Laplacian()), measures.angular_cka(), measures.distance_covariance()):
+    for measure in (HSIC, measures.angular_cka(kernel=Laplacian())):
         with jax.enable_x64(True):
             exact = closed_form_test(measure, x[mask], y[mask])
         padded = (np.where(mask[:, None], v + 100, np.nan).astype(np.float32) for v in (x, y))
@@ -83,14 +83,13 @@ def test_p_values_in_float32_and_with_a_mask():
 
 def test_the_statistic_is_the_measure():
     x, y = (np.float32(v) for v in data())
-    every = [HSIC, DCOR, measures.angular_cka(), measures.distance_correlation(), measures.cka(estimator="unbiased")]
-    for measure in every:
+    for measure in (DCOR, measures.distance_correlation(), measures.distance_covariance()):
         assert float(closed_form_test(measure, x, y).statistic) == pytest.approx(float(measure(x, y)), rel=2e-5)
 
 
 def test_close_inputs_have_small_p_values_whatever_the_direction_of_the_measure():
     x, y = (np.float32(v) for v in data())
-    for measure in (measures.cka(), measures.angular_cka(), HSIC):
+    for measure in (measures.cka(), measures.angular_cka()):
         near, far = (float(closed_form_test(measure, x, v).pvalue) for v in (2 * x + 1, y))
         assert near < 1e-6 < 0.001 < far
 
