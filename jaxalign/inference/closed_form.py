@@ -50,8 +50,11 @@ def closed_form_test(
       has over all permutations, exactly (`permutation_moments`);
     - `"gamma"`: a gamma distribution with the mean and the variance of these. For biased estimators only;
     - `"chi2"`: $P(\chi^2_1 \ge n C + 1)$ with the unbiased cosine $C$, for `cka` and `distance_correlation` with
-      the unbiased estimator. Valid for large `n`; conservative for features of many dimensions or kernels that
-      spread over many.
+      the unbiased estimator, without the product of order `n³`.
+
+    Of unrelated inputs of 50 examples (`benchmarks/inference_validity.py`: 1 to 40 features, normal, lognormal,
+    Student's t of 2 degrees) these reject at 0.05: moments 4.3 to 5.8 %, gamma 5.0 to 6.2 %, chi-square 3.3 to 5.0 %,
+    less the more features there are.
 
     Args:
       measure: one whose score is an inner product of centered kernel matrices: `cka`, `hsic`, `angular_cka`,
