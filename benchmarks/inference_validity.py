@@ -143,9 +143,7 @@ def size_rows() -> list[dict[str, Any]]:
     by_order = {f"{name}, {ORDERS} permutations": by_orders(m, ORDERS) for name, m in SLOW.items()}
     sets = {name: data_sets(draw, SETS) for name, draw in UNRELATED.items()}
     rows = []
-    print(
-        f"\nshare of {SETS} ({ORDER_SETS}) unrelated data sets of {EXAMPLES} examples with p <= {LEVEL} (goal 0.05 ± 0.01)"
-    )
+    print(f"\nshare of {SETS} ({ORDER_SETS}) unrelated data sets, n = {EXAMPLES}, with p <= {LEVEL} (goal 0.05 ± 0.01)")
     print(f"  {'':36s}" + "".join(f"{name:>24s}" for name in UNRELATED))
     for name, test in (tests | by_order).items():
         rates, run, count = [], compiled(test), ORDER_SETS if name in by_order else SETS
