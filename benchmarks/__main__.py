@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.timing import machine, pin
 
 TIMED = ("all_pairs", "neighbors", "pairs", "catalogue", "measures")
-MEASURED = ("accuracy", "memory", "compilation", "coverage")
+MEASURED = ("accuracy", "memory", "compilation", "inference_validity", "coverage")
 
 
 def main() -> None:
