@@ -1,6 +1,7 @@
 """Measure, test, explain and train representation alignment in JAX."""
 
 from jaxalign import features as features
+from jaxalign import inference as inference
 from jaxalign import kernels as kernels
 from jaxalign import measures as measures
 from jaxalign import preprocess as preprocess
@@ -66,9 +67,18 @@ from jaxalign.alignment.topology import geometry_score as geometry_score
 from jaxalign.alignment.topology import rtd as rtd
 from jaxalign.alignment.two_samples import mmd as mmd
 from jaxalign.comparison import BestPair as BestPair
+from jaxalign.comparison import Calibrated as Calibrated
+from jaxalign.comparison import CalibratedPair as CalibratedPair
 from jaxalign.comparison import Comparison as Comparison
 from jaxalign.comparison import compare as compare
 from jaxalign.comparison import load_comparison as load_comparison
+from jaxalign.inference import alignment_difference as alignment_difference
+from jaxalign.inference import bootstrap as bootstrap
+from jaxalign.inference import calibrate as calibrate
+from jaxalign.inference import calibrate_layers as calibrate_layers
+from jaxalign.inference import independence_test as independence_test
+from jaxalign.inference import permutation_test as permutation_test
+from jaxalign.inference import standard_error as standard_error
 from jaxalign.kernels import RBF as RBF
 from jaxalign.kernels import Cosine as Cosine
 from jaxalign.kernels import Distance as Distance

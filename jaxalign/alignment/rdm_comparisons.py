@@ -17,11 +17,11 @@ from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Float, Scalar
 from jaxalign.alignment.kernel_reordering import ByMatrices
 from jaxalign.alignment.pairs import score_pairs, stack
-from jaxalign.alignment.rdm_reordering import OfProducts, symmetric_matrix
+from jaxalign.alignment.rdm_reordering import OfProducts
 from jaxalign.alignment.reordering import OfSignatures
 from jaxalign.signatures.dissimilarities import Dissimilarity
 from jaxalign.signatures.pair_orders import PairOrder, PairOrderSignature
-from jaxalign.signatures.rdm import RDM, SCALES, RDMSignature, ends_of_groups
+from jaxalign.signatures.rdm import RDM, SCALES, RDMSignature, ends_of_groups, symmetric_matrix
 from jaxalign.signatures.second_moments import SecondMoment, SecondMomentSignature
 
 #: What may be kept of a representation.

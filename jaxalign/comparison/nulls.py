@@ -14,7 +14,7 @@ from jaxalign.comparison.job import Job, piece_name
 from jaxalign.comparison.plan import Block, block_bytes, cut_into_blocks
 from jaxalign.comparison.progress import Tick
 from jaxalign.comparison.store import digest
-from jaxalign.inference.calibration import check_level
+from jaxalign.inference.calibration import check_significance
 from jaxalign.inference.null import (
     check_null,
     check_orders,
@@ -73,7 +73,7 @@ class NullScores:
         self.job, self.key, self.measure, self.how = job, key, measure, how
         check_null("compare", measure)
         orders = check_orders("compare", measure, how.scheme, job.a.rows, job.mask)
-        check_level("compare", how.permutations, how.alpha, None, orders, name="calibrate")
+        check_significance("compare", how.permutations, how.alpha, None, orders, name="calibrate")
         self.mirrored = job.mirrored(measure)
         self.blocks = cut_into_blocks(*job.shape, mirrored=self.mirrored, fits=self._fits)
         self.parts = -(-how.permutations // ORDERS)

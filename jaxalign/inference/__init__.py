@@ -1,13 +1,33 @@
 """Is it more than chance: tests, intervals and calibrated scores for every measure."""
 
+from jaxalign.inference.bootstrap import Bootstrap as Bootstrap
+from jaxalign.inference.bootstrap import bootstrap as bootstrap
 from jaxalign.inference.calibration import Calibration as Calibration
 from jaxalign.inference.calibration import LayerCalibration as LayerCalibration
 from jaxalign.inference.calibration import calibrate as calibrate
 from jaxalign.inference.calibration import calibrate_layers as calibrate_layers
+from jaxalign.inference.chance import chance_adjusted as chance_adjusted
+from jaxalign.inference.chance import chance_level as chance_level
+from jaxalign.inference.closed_form import ClosedFormTest as ClosedFormTest
+from jaxalign.inference.closed_form import closed_form_test as closed_form_test
+from jaxalign.inference.difference import AlignmentDifference as AlignmentDifference
+from jaxalign.inference.difference import alignment_difference as alignment_difference
+from jaxalign.inference.independence import IndependenceTest as IndependenceTest
+from jaxalign.inference.independence import independence_test as independence_test
+from jaxalign.inference.independence import k_sample_test as k_sample_test
+from jaxalign.inference.influence import influence_values as influence_values
+from jaxalign.inference.kernel_alignment_interval import kernel_alignment_interval as kernel_alignment_interval
+from jaxalign.inference.mantel import mantel_test as mantel_test
+from jaxalign.inference.multiple_testing import benjamini_hochberg as benjamini_hochberg
+from jaxalign.inference.multiple_testing import holm as holm
+from jaxalign.inference.noise_ceiling import noise_ceiling as noise_ceiling
 from jaxalign.inference.permutation import PermutationTest as PermutationTest
 from jaxalign.inference.permutation import permutation_test as permutation_test
+from jaxalign.inference.permutation_moments import PermutationMoments as PermutationMoments
+from jaxalign.inference.permutation_moments import permutation_moments as permutation_moments
 from jaxalign.inference.schemes import Blocks as Blocks
 from jaxalign.inference.schemes import CircularShift as CircularShift
 from jaxalign.inference.schemes import Free as Free
 from jaxalign.inference.schemes import Scheme as Scheme
 from jaxalign.inference.schemes import Within as Within
+from jaxalign.inference.standard_error import standard_error as standard_error

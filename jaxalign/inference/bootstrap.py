@@ -15,7 +15,8 @@ from jaxalign._core.checks import check_choice, check_integer, describe
 from jaxalign._core.keys import as_key
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
-from jaxalign.inference.resampling import check_takes_weights, checked_pair, draw, in_batches, reweighted
+from jaxalign.inference.arguments import checked_pair
+from jaxalign.inference.resampling import check_takes_weights, draw, in_batches, reweighted
 from jaxalign.measures.measure import Measure
 
 #: Samples scored at a time.

@@ -8,10 +8,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxalign._core.checks import as_array, as_layers, check_pair, describe
+from jaxalign._core.checks import as_layers, describe
 from jaxalign._core.keys import as_key
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
+from jaxalign.inference.arguments import checked_pair
 from jaxalign.inference.null import (
     at_least,
     check_null,
@@ -117,12 +118,10 @@ def calibrate(
     Reference:
       Gröger, Wen and Brbić (2026), arXiv:2602.14486.
     """
-    x, y = as_array("calibrate", "x", x), as_array("calibrate", "y", y)
-    mask = None if mask is None else as_array("calibrate", "mask", mask)
     check_null("calibrate", measure)
-    check_pair("calibrate", x, y, mask)
+    x, y, mask = checked_pair("calibrate", measure, x, y, mask)
     orders = check_orders("calibrate", measure, scheme, x.shape[0], mask)
-    check_level("calibrate", permutations, alpha, batch_size, orders)
+    check_significance("calibrate", permutations, alpha, batch_size, orders)
     null = null_scores(
         measure,
         [x],
@@ -188,7 +187,7 @@ def calibrate_layers(
     a, other, mask = as_layers("calibrate_layers", a, b, mask)
     assert other is not None
     orders = check_orders("calibrate_layers", measure, scheme, a[0].shape[0], mask)
-    check_level("calibrate_layers", permutations, alpha, batch_size, orders)
+    check_significance("calibrate_layers", permutations, alpha, batch_size, orders)
     null = null_scores(
         measure,
         a,
@@ -207,7 +206,7 @@ def calibrate_layers(
     return LayerCalibration(cells.score, cells.pvalue, adjusted, cells.threshold, statistic, best, row, column)
 
 
-def check_level(
+def check_significance(
     function: str,
     permutations: int,
     alpha: float,

@@ -18,7 +18,7 @@ from jaxalign.alignment.neighbors import NeighborScore
 from jaxalign.alignment.outputs import PredictionScore
 from jaxalign.alignment.regression import PredictivityScore
 from jaxalign.engines.planner import gram_products
-from jaxalign.inference.permutation_moments import checked_measure
+from jaxalign.inference.arguments import checked_pair
 from jaxalign.kernels.gram import Gram
 from jaxalign.measures.measure import Measure
 from jaxalign.signatures.neighbors import Neighbors
@@ -70,9 +70,9 @@ def chance_level(
       RV and CKA: Kazi-Aoual et al. (1995); mutual kNN: Gröger et al. (2026), arXiv:2602.14486. The others follow from
       the mean of $\langle A, \Pi B \Pi^\top \rangle$ for two symmetric matrices, which is the first row.
     """
-    checked = checked_measure("chance_level", measure, x, y, mask)
+    checked = checked_pair("chance_level", measure, x, y, mask)
     _mean_of("chance_level", measure)
-    return _level(*checked)
+    return _level(measure, *checked)
 
 
 def chance_adjusted(
@@ -109,12 +109,12 @@ def chance_adjusted(
       representations: Gröger et al. (2026), arXiv:2602.14486.
     """
     function = "chance_adjusted"
-    checked = checked_measure(function, measure, x, y, mask)
+    checked = checked_pair(function, measure, x, y, mask)
     _mean_of(function, measure)
     best = _best(measure)
     if not math.isfinite(best):
         raise ValueError(f"{function}: measure must have a best value, got {measure.definition}, which has no bound")
-    return _adjusted(*checked)
+    return _adjusted(measure, *checked)
 
 
 def _best(measure: Measure) -> float:

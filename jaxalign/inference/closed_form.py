@@ -95,7 +95,7 @@ def run_closed_form(
 ) -> ClosedFormTest:
     """The same under the name of another function."""
     check_choice(function, "null", null, NULLS)
-    measure, x, y, mask = checked_kernel_measure(function, measure, x, y, mask)
+    x, y, mask = checked_kernel_measure(function, measure, x, y, mask)
     score = kernel_score(measure)
     if null == "gamma" and score.centering != "biased":
         raise ValueError(f"{function}: null='gamma' is for biased estimators, got {measure.definition}; use 'moments'")

@@ -11,8 +11,9 @@ from jaxalign._core.checks import check_integer
 from jaxalign._core.keys import as_key
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
+from jaxalign.inference.arguments import checked_pair
 from jaxalign.inference.bootstrap import BATCH_SIZE, check_level, check_samples, draws, summarize
-from jaxalign.inference.resampling import check_takes_weights, checked_pair, in_batches, reweighted
+from jaxalign.inference.resampling import check_takes_weights, in_batches, reweighted
 from jaxalign.measures.measure import Measure
 
 

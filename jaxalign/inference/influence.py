@@ -14,7 +14,7 @@ from jaxalign.alignment.regression import PredictivityScore
 from jaxalign.engines.centered import centered_matrix
 from jaxalign.engines.heavy import heaviest_rows, row_lengths
 from jaxalign.engines.products import WITHOUT_DIAGONAL
-from jaxalign.inference.resampling import checked_pair
+from jaxalign.inference.arguments import checked_pair
 from jaxalign.kernels.gram import Gram
 from jaxalign.measures.measure import Measure
 from jaxalign.signatures.gram import GramSignature

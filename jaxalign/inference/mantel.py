@@ -15,6 +15,7 @@ from jaxalign._core.checks import as_array, check_choice, check_integer, check_m
 from jaxalign._core.keys import as_key
 from jaxalign._core.numerics import accum_dtype, binary_scale, safe_divide, safe_sqrt, take_rows
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
+from jaxalign.alignment.kernel_reordering import ByMatrices
 from jaxalign.inference.null import share_at_least
 from jaxalign.inference.permutation import PermutationTest
 from jaxalign.inference.reweighted_dissimilarities import full_matrix
@@ -129,9 +130,10 @@ def _correlations(
     n = d1.shape[0]
     (one, sound_1), (other, sound_2) = (_standardized(d, mask, comparison) for d in (d1, d2))
 
+    products = ByMatrices.of(one[None], other[None])
+
     def correlation(order: Int[Array, "n"]) -> Scalar:
-        value = jnp.sum(one * jnp.take(take_rows(other, order), order, axis=1, mode="clip"))
-        return jnp.where(sound_1 & sound_2, value, jnp.nan)
+        return jnp.where(sound_1 & sound_2, products(order)[0, 0], jnp.nan)
 
     def drawn(number: Array) -> Scalar:
         return correlation(scheme.draw(jax.random.fold_in(key, number), n, mask))

@@ -13,6 +13,7 @@ from jax import lax
 from jaxalign._core.checks import check_integer
 from jaxalign._core.numerics import accum_dtype
 from jaxalign._core.typing import Array, Bool, Float
+from jaxalign.inference.arguments import check_measure
 from jaxalign.inference.schemes import Scheme
 from jaxalign.measures import Measure
 
@@ -24,10 +25,7 @@ ROUNDING = 64
 
 def check_null(function: str, measure: Measure) -> None:
     """Raise unless the measure depends on which example is which."""
-    if not isinstance(measure, Measure):
-        raise TypeError(
-            f"{function}: measure must be a Measure, such as jaxalign.measures.cka(), got {type(measure).__name__}"
-        )
+    check_measure(function, measure)
     if not measure.paired:
         raise ValueError(
             f"{function}: {measure.name} compares clouds of points, and does not depend on which example is which: "

@@ -6,10 +6,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxalign._core.checks import as_array, check_choice, check_pair
+from jaxalign._core.checks import check_choice
 from jaxalign._core.keys import as_key
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
+from jaxalign.inference.arguments import checked_pair
 from jaxalign.inference.null import check_null, check_orders, check_permutations, null_scores, share_at_least
 from jaxalign.inference.schemes import Free, Scheme
 from jaxalign.measures import Measure
@@ -89,9 +90,7 @@ def permutation_test(
     check_null("permutation_test", measure)
     check_permutations("permutation_test", permutations, batch_size)
     check_choice("permutation_test", "alternative", alternative, ALTERNATIVES)
-    x, y = as_array("permutation_test", "x", x), as_array("permutation_test", "y", y)
-    mask = None if mask is None else as_array("permutation_test", "mask", mask)
-    check_pair("permutation_test", x, y, mask)
+    x, y, mask = checked_pair("permutation_test", measure, x, y, mask)
     check_orders("permutation_test", measure, scheme, x.shape[0], mask)
     statistic = measure(x, y, mask=mask)
     null = null_scores(

@@ -8,12 +8,12 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from jaxalign._core.checks import as_array, check_pair, describe
-from jaxalign._core.numerics import accum_dtype, safe_divide, safe_sqrt
+from jaxalign._core.numerics import safe_divide, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.kernel import KernelScore
 from jaxalign.engines.products import Products
+from jaxalign.inference.arguments import checked_pair
 from jaxalign.inference.matrix_invariants import Invariants, hollow_cubic, matrix_invariants
 from jaxalign.inference.stored_grams import stored_gram
 from jaxalign.measures.measure import Measure
@@ -82,38 +82,19 @@ def permutation_moments(
       inference; Josse, Pagès and Husson (2008), Testing the significance of the RV coefficient. That the moments are
       sums of products of independent parts, which keeps their digits, is ours.
     """
-    measure, x, y, mask = checked_kernel_measure("permutation_moments", measure, x, y, mask)
+    x, y, mask = checked_kernel_measure("permutation_moments", measure, x, y, mask)
     return _moments(measure, x, y, mask)
-
-
-def checked_measure(
-    function: str, measure: Measure, x: Any, y: Any, mask: Any
-) -> tuple[Measure, Array, Array, Array | None]:
-    """The arguments of a test, with arrays for what was passed as one, in one dtype.
-
-    Raises:
-      TypeError, ValueError: for what is not a measure and two representations of the same examples.
-    """
-    if not isinstance(measure, Measure):
-        raise TypeError(
-            f"{function}: measure must be a jaxalign.Measure, such as jaxalign.measures.cka(), got {describe(measure)}"
-        )
-    x, y = as_array(function, "x", x), as_array(function, "y", y)
-    mask = None if mask is None else as_array(function, "mask", mask)
-    check_pair(function, x, y, mask)
-    dtype = accum_dtype(x, y)
-    return measure, x.astype(dtype), y.astype(dtype), mask
 
 
 def checked_kernel_measure(
     function: str, measure: Measure, x: Any, y: Any, mask: Any
-) -> tuple[Measure, Array, Array, Array | None]:
-    """The same for a measure whose permutations have moments in closed form.
+) -> tuple[Array, Array, Array | None]:
+    """`checked_pair` for a measure whose permutations have moments in closed form.
 
     Raises:
       ValueError: for another one.
     """
-    checked = checked_measure(function, measure, x, y, mask)
+    checked = checked_pair(function, measure, x, y, mask)
     if not is_kernel_measure(measure):
         raise ValueError(
             f"{function}: measure must be an inner product of centered kernel matrices, biased or unbiased (cka, hsic, "

@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxalign._core.checks import as_array, check_pair, describe
-from jaxalign._core.numerics import accum_dtype, take_rows
+from jaxalign._core.numerics import take_rows
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.alignment.cca import CorrelationScore
@@ -121,26 +120,6 @@ class MaskedRows:
     def many(self, weights: Float[Array, "b n"]) -> Float[Array, "b"]:
         """The scores of several samples."""
         return lax.map(self, weights)
-
-
-def check_measure(function: str, measure: Any, argument: str = "measure") -> None:
-    """Raise `TypeError` unless `measure` is a measure."""
-    if not isinstance(measure, Measure):
-        raise TypeError(
-            f"{function}: {argument} must be a Measure such as jaxalign.measures.cka(), got {describe(measure)}"
-        )
-
-
-def checked_pair(
-    function: str, measure: Measure, x: Any, y: Any, mask: Any, other: str = "y"
-) -> tuple[Array, Array, Array | None]:
-    """A measure's inputs as arrays of one dtype."""
-    check_measure(function, measure)
-    x, y = as_array(function, "x", x), as_array(function, other, y)
-    mask = None if mask is None else as_array(function, "mask", mask)
-    check_pair(function, x, y, mask, other=other)
-    dtype = accum_dtype(x, y)
-    return x.astype(dtype), y.astype(dtype), mask
 
 
 def takes_weights(measure: Measure) -> bool:

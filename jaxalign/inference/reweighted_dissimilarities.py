@@ -15,7 +15,7 @@ from jaxalign._core.numerics import matmul, safe_divide, safe_sqrt, take_rows
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.alignment.rdm_comparisons import RDMScore
-from jaxalign.signatures.rdm import RDM, ends_of_groups, pairs_once
+from jaxalign.signatures.rdm import RDM, ends_of_groups, pairs_once, symmetric_matrix
 
 
 @pytree_dataclass
@@ -123,12 +123,8 @@ def _order(rdm: RDM) -> tuple[Int[Array, "m"], tuple[Array, Array]]:
 
 def full_matrix(rdm: RDM, *, centered: bool) -> Float[Array, "n n"]:
     """The whole matrix, 0 on the diagonal and for examples that do not count; less the mean of all pairs if wanted."""
-    columns, once = pairs_once(rdm.entries.shape[0])
     entries = rdm.entries
     if centered:
         mean = jnp.sum(entries * rdm.weights) / jnp.maximum(jnp.sum(rdm.weights), 1)
         entries = jnp.where(rdm.weights > 0, entries - mean, 0)
-    n = entries.shape[0]
-    once = once.astype(entries.dtype)
-    half = jnp.zeros((n, n), entries.dtype).at[jnp.arange(n)[:, None], columns].set(entries * once)
-    return half + half.T
+    return symmetric_matrix(entries)

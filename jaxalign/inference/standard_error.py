@@ -13,8 +13,9 @@ from jax.core import Tracer
 from jaxalign._core.checks import check_choice, check_integer, describe
 from jaxalign._core.numerics import row_count, safe_sqrt
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
+from jaxalign.inference.arguments import checked_pair
 from jaxalign.inference.influence import has_influence, influence
-from jaxalign.inference.resampling import MaskedRows, checked_pair, in_batches, reweighted, takes_weights
+from jaxalign.inference.resampling import MaskedRows, in_batches, reweighted, takes_weights
 from jaxalign.measures.measure import Measure
 
 METHODS = ("delta", "jackknife")

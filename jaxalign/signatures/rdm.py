@@ -102,6 +102,16 @@ def places_of_pairs(indices: Int[Array, "n"]) -> Int[Array, "n h"]:
     return row * half + column
 
 
+def symmetric_matrix(values: Float[Array, "n h"]) -> Float[Array, "n n"]:
+    """The matrix with these entries, in the places of those of an `RDM`, and 0 on the diagonal."""
+    n, half = values.shape
+    columns, once = pairs_once(n)
+    row = jnp.broadcast_to(jnp.arange(n, dtype=columns.dtype)[:, None], (n, half))
+    # Of an entry that is there twice, half in each place: its mirror image is the other half.
+    upper = jnp.zeros((n, n), values.dtype).at[row, columns].set(values * once.astype(values.dtype))
+    return upper + upper.T
+
+
 def drop_rounding_bits(values: Float[Array, "..."]) -> Float[Array, "..."]:
     """Rounded to all but the last bits, so that values that are equal on paper are equal."""
     mantissa, exponent = jnp.frexp(values)

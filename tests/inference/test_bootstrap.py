@@ -126,7 +126,7 @@ def test_undefined_is_nan():
         ({"level": "95"}, TypeError, "bootstrap: level must be a number"),
         ({"interval": "bca"}, ValueError, "bootstrap: interval must be one of"),
         ({"batch_size": 0}, ValueError, "bootstrap: batch_size must be at least 1"),
-        ({"measure": "cka"}, TypeError, "bootstrap: measure must be a Measure such as jaxalign.measures.cka"),
+        ({"measure": "cka"}, TypeError, "bootstrap: measure must be a Measure, such as jaxalign.measures.cka"),
         ({"measure": measures.rsm_distance()}, ValueError, "bootstrap: .*rsm_distance.*jackknife"),
         (
             {"measure": measures.cohen_kappa(), "y": X, "features": True},

@@ -134,7 +134,7 @@ def test_what_is_not_defined_is_nan():
         (measures.mutual_knn(), ValueError, "permutation_moments: measure must be an inner product.*mutual_knn"),
         (measures.kernel_alignment(), ValueError, "permutation_moments: measure must be .*got kernel_alignment"),
         (measures.cka(estimator="lange"), ValueError, "permutation_test takes every measure"),
-        (measures.cka, TypeError, "permutation_moments: measure must be a jaxalign.Measure"),
+        (measures.cka, TypeError, "permutation_moments: measure must be a Measure"),
     ],
 )
 def test_mistakes_are_named(measure, error, says):
