@@ -14,6 +14,7 @@ from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.alignment.kernel import ESTIMATORS, KernelScore
 from jaxalign.alignment.kernel_reordering import OfKernels
+from jaxalign.alignment.reordering import Finished
 from jaxalign.engines.planner import gram_products
 from jaxalign.kernels.base import Kernel, check_kernel
 from jaxalign.kernels.dot_product import Linear
@@ -78,8 +79,15 @@ class OfPartialCorrelations:
 
     def __call__(self, indices: Int[Array, "n"]) -> Float[Array, "La Lb"]:
         """The scores when example `i` of the second side is what was example `indices[i]`."""
-        cosines = self.cosines(indices)
+        return self.finish(self.cosines(indices))
+
+    def finish(self, cosines: Float[Array, "_L Lb"]) -> Float[Array, "La Lb"]:
+        """The scores from the correlations of the first side, and of the confounder, with the second."""
         return _partial(cosines[:-1], self.of_a, cosines[-1])
+
+    def turned(self, orders: Int[Array, "m n"]) -> Finished:
+        """The scores when the first side, and the confounder with it, is in each of the orders as well."""
+        return Finished(self, self.cosines.turned(orders))
 
 
 def _partial(direct: Float[Array, "La Lb"], of_a: Float[Array, "La"], of_b: Float[Array, "Lb"]) -> Array:

@@ -12,14 +12,16 @@ from dataclasses import field, replace
 from typing import Any
 
 import jax.numpy as jnp
+from jax import lax
 
-from jaxalign._core.numerics import cross_matmul, inverse_permutation, take_rows
+from jaxalign._core.numerics import cross_matmul, take_rows
 from jaxalign._core.pytree import pytree_dataclass
-from jaxalign._core.typing import Array, Float, Int
+from jaxalign._core.typing import Array, Float, Int, Scalar
+from jaxalign.alignment.reordering import Composed, Finished, turned
 from jaxalign.engines.centered import centered_matrix
 from jaxalign.engines.moments import block_norms
 from jaxalign.engines.planner import gram_products, moment_cost
-from jaxalign.engines.products import WITHOUT_DIAGONAL, Products
+from jaxalign.engines.products import WITHOUT_DIAGONAL, Products, drop_rounding
 from jaxalign.engines.reordered import (
     FixedMatrices,
     MovedMatrices,
@@ -27,12 +29,12 @@ from jaxalign.engines.reordered import (
     moved_matrices,
     reordered_products,
 )
-from jaxalign.kernels.gram import Grams
+from jaxalign.kernels.gram import Gram, Grams
 
 #: Bytes that stored matrices of one comparison may take.
 MATRIX_BYTES = 2 * 2**30
-#: What it takes to look up an entry, in multiplications of a product of matrices.
-LOOK_UP = 40
+#: What it takes to look up an entry for one of several orders, in multiplications of a product of matrices.
+LOOK_UP = 10
 
 
 @pytree_dataclass
@@ -52,33 +54,63 @@ class ByFeatures:
         across = cross_matmul(self.rows[0], take_rows(self.rows[1], indices))
         return block_norms(across, list(self.widths[0]), list(self.widths[1]))
 
+    def turned(self, orders: Int[Array, "m n"]) -> Stacked:
+        """The first side in each of the orders, side by side."""
+        count = orders.shape[0]
+        rows = jnp.concatenate([take_rows(self.rows[0], order) for order in orders], axis=1)
+        return Stacked(ByFeatures((rows, self.rows[1]), (self.widths[0] * count, self.widths[1])), count)
+
 
 @pytree_dataclass
 class ByMatrices:
-    """From stored matrices; those of the side with fewer layers are looked up.
+    """From stored matrices, of which those of the second side are looked up.
 
     Attributes:
-      fixed: the matrices of one side.
+      fixed: the matrices of one side, `(La, n, n)`.
+      kept: the same as they are multiplied.
       moved: those of the other.
-      first_moves: the first side is the one that is looked up, in the inverse order.
     """
 
-    fixed: FixedMatrices
+    fixed: Float[Array, "La n n"]
+    kept: FixedMatrices
     moved: MovedMatrices
-    first_moves: bool = field(metadata={"static": True})
 
     @classmethod
     def of(cls, a: Float[Array, "La n n"], b: Float[Array, "Lb n n"]) -> ByMatrices:
         """For symmetric matrices of both sides."""
-        first_moves = a.shape[0] < b.shape[0]
-        fixed, moved = (b, a) if first_moves else (a, b)
-        return cls(fixed_matrices(fixed), moved_matrices(moved), first_moves)
+        return cls(a, fixed_matrices(a), moved_matrices(b))
 
     def __call__(self, indices: Int[Array, "n"]) -> Float[Array, "La Lb"]:
         """Inner products when example `i` of the second side is what was example `indices[i]`."""
-        if self.first_moves:
-            return reordered_products(self.fixed, self.moved, inverse_permutation(indices)).T
-        return reordered_products(self.fixed, self.moved, indices)
+        return reordered_products(self.kept, self.moved, indices)
+
+    def turned(self, orders: Int[Array, "m n"]) -> Stacked | Composed:
+        """The first side in each of the orders, where there is memory for it."""
+        layers, n, _ = self.fixed.shape
+        if orders.shape[0] * layers * n * n / 2 * self.fixed.dtype.itemsize > MATRIX_BYTES:
+            return Composed(self, orders)
+        kept = lax.map(lambda order: fixed_matrices(self.fixed, order), orders)
+        entries = jnp.moveaxis(kept.entries, 0, 1).reshape(n, -1, kept.entries.shape[-1])
+        kept = FixedMatrices(entries, kept.diagonals.reshape(-1, n))
+        return Stacked(ByMatrices(self.fixed[:0], kept, self.moved), orders.shape[0])
+
+
+@pytree_dataclass
+class Stacked:
+    """Inner products of the first side in several orders, all at once.
+
+    Attributes:
+      cross: those of the first side in one order after the other.
+      count: how many orders.
+    """
+
+    cross: ByFeatures | ByMatrices
+    count: int = field(metadata={"static": True})
+
+    def __call__(self, indices: Int[Array, "n"]) -> Float[Array, "m La Lb"]:
+        """Inner products in each of the orders."""
+        values = self.cross(indices)
+        return values.reshape(self.count, -1, values.shape[1])
 
 
 @pytree_dataclass
@@ -107,7 +139,7 @@ class OfKernels:
 
     Attributes:
       score: with a method `finish`.
-      products: those of the order that examples came in.
+      products: norms, and inner products that do not count.
       cross: inner products in another order.
     """
 
@@ -117,7 +149,15 @@ class OfKernels:
 
     def __call__(self, indices: Int[Array, "n"]) -> Float[Array, "La Lb"]:
         """The scores when example `i` of the second side is what was example `indices[i]`."""
-        return self.score.finish(replace(self.products, cross=self.cross(indices)))
+        return self.finish(self.cross(indices))
+
+    def finish(self, cross: Float[Array, "La Lb"]) -> Float[Array, "La Lb"]:
+        """The scores from inner products."""
+        return self.score.finish(replace(self.products, cross=cross))
+
+    def turned(self, orders: Int[Array, "m n"]) -> Finished:
+        """The scores when the first side is in each of the orders as well."""
+        return Finished(self, turned(self.cross, orders))
 
 
 def kernel_reordering(score: Any, a: Sequence[Any], b: Sequence[Any], centering: str) -> OfKernels:
@@ -130,20 +170,39 @@ def kernel_reordering(score: Any, a: Sequence[Any], b: Sequence[Any], centering:
       centering: one of `engines.CENTERINGS`.
     """
     one, other = Grams.of(a), Grams.of(b)
+    n, entry = one.examples, one.stacks[0].raw.dtype.itemsize
+    by_matrices = n * n / 2 * (LOOK_UP * len(other) + len(one) * len(other))
+    fits = stored_bytes(n, len(one), len(other), entry) <= MATRIX_BYTES
+    dot_products = all(stack.kernel.dot_product for side in (one, other) for stack in side.stacks)
+    features = dot_products and (not fits or moment_cost(n, one.widths, other.widths, norms=False) <= by_matrices)
+    if fits and not features:
+        return OfKernels(score, *_by_matrices(one, other, centering))
     products = gram_products(one, other, centering=centering)
-    return OfKernels(score, products, _cheapest(one, other, centering))
+    if not features or centering in WITHOUT_DIAGONAL:  # which costs digits, unless done with care
+        return OfKernels(score, products, BySweeps(one, other, centering))
+    rows = [jnp.concatenate([gram.rows for gram in side], axis=1) for side in (one, other)]
+    return OfKernels(score, products, ByFeatures((rows[0], rows[1]), (one.widths, other.widths)))
 
 
-def _cheapest(a: Grams, b: Grams, centering: str) -> ByFeatures | ByMatrices | BySweeps:
-    n, entry = a.examples, a.stacks[0].raw.dtype.itemsize
-    by_matrices = n * n / 2 * (LOOK_UP * min(len(a), len(b)) + len(a) * len(b))
-    fits = n * n * (max(len(a), len(b)) / 2 + min(len(a), len(b))) * entry <= MATRIX_BYTES
-    dot_products = all(stack.kernel.dot_product for side in (a, b) for stack in side.stacks)
-    if dot_products and (not fits or moment_cost(n, a.widths, b.widths, norms=False) <= by_matrices):
-        if centering in WITHOUT_DIAGONAL:  # which costs digits, unless done with care
-            return BySweeps(a, b, centering)
-        rows = [jnp.concatenate([gram.rows for gram in side], axis=1) for side in (a, b)]
-        return ByFeatures((rows[0], rows[1]), (a.widths, b.widths))
-    if not fits:
-        return BySweeps(a, b, centering)
-    return ByMatrices.of(*(side.in_order(side.map(lambda gram: centered_matrix(gram, centering))) for side in (a, b)))
+def stored_bytes(n: int, a: int, b: int, itemsize: int) -> float:
+    """What stored matrices of so many layers of both sides take."""
+    return n * n * (1.5 * a + b) * itemsize
+
+
+def _by_matrices(a: Grams, b: Grams, centering: str) -> tuple[Products, ByMatrices]:
+    """Stored matrices, and their norms."""
+
+    def stored(gram: Gram) -> tuple[Float[Array, "n n"], Scalar]:
+        matrix, entries = centered_matrix(gram, centering), gram.tile(gram)
+        own = drop_rounding(jnp.sum(matrix * matrix), jnp.sum(entries * entries))
+        enough = gram.count > 3 if centering in WITHOUT_DIAGONAL else gram.count > 0
+        return matrix, jnp.where(enough, own, jnp.nan)
+
+    def of_side(side: Grams) -> tuple[Float[Array, "L n n"], Float[Array, "L"]]:
+        parts = [lax.map(stored, stack) for stack in side.stacks]
+        matrices, own = (jnp.concatenate(values) for values in zip(*parts, strict=True))
+        return side.in_order(matrices), side.in_order(own)
+
+    (of_a, self_a), (of_b, self_b) = of_side(a), of_side(b)
+    nothing = jnp.zeros((len(a), len(b)), of_a.dtype)
+    return Products(nothing, self_a, self_b, a.units, b.units, a.counted), ByMatrices.of(of_a, of_b)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Float, Int
 from jaxalign.alignment.kernel_reordering import ByMatrices
+from jaxalign.alignment.reordering import Finished, turned
 
 
 @pytree_dataclass
@@ -21,4 +22,12 @@ class OfProducts:
 
     def __call__(self, indices: Int[Array, "n"]) -> Float[Array, "La Lb"]:
         """The scores when example `i` of the second side is what was example `indices[i]`."""
-        return self.cross(indices) * self.factors
+        return self.finish(self.cross(indices))
+
+    def finish(self, cross: Float[Array, "La Lb"]) -> Float[Array, "La Lb"]:
+        """The scores from inner products."""
+        return cross * self.factors
+
+    def turned(self, orders: Int[Array, "m n"]) -> Finished:
+        """The scores when the first side is in each of the orders as well."""
+        return Finished(self, turned(self.cross, orders))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxalign._core.numerics import take_rows
+import jax
+from jax import lax
+
+from jaxalign._core.numerics import inverse_permutation, take_rows
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.signatures.permutation import permute
@@ -26,6 +29,61 @@ def reordering(score: Any, a: Sequence[Any], b: Sequence[Any]) -> Reordering:
       b: those of the other.
     """
     return score.reordering(a, b) if hasattr(score, "reordering") else OfSignatures(score, list(a), list(b))
+
+
+def turned(scores: Reordering, orders: Int[Array, "m n"]) -> Callable[[Int[Array, "n"]], Float[Array, "m La Lb"]]:
+    """The scores in several orders at once, as a function of another order: in `indices ∘ orders[k]⁻¹` for each `k`.
+
+    Both sides may be reordered: `b` by `indices`, and `a` by any of a few `orders`, for which it is prepared once.
+    Where looking up entries is what takes time, each look-up then serves all of them. Scores that can do that have
+    a method `turned`.
+
+    Args:
+      scores: from `reordering`.
+      orders: each a permutation, int32.
+    """
+    own = getattr(scores, "turned", None)
+    return Composed(scores, orders) if own is None else own(orders)
+
+
+@pytree_dataclass
+class Composed:
+    """`turned`, one order after the other.
+
+    Attributes:
+      scores: in one order.
+      orders: `(m, n)`.
+    """
+
+    scores: Any
+    orders: Int[Array, "m n"]
+
+    def __call__(self, indices: Int[Array, "n"]) -> Float[Array, "m La Lb"]:
+        """The scores in each of the orders."""
+
+        def one(order: Int[Array, "n"]) -> Float[Array, "La Lb"]:
+            return self.scores(take_rows(indices, inverse_permutation(order)))
+
+        if self.orders.shape[0] == 1:
+            return one(self.orders[0])[None]
+        return lax.map(one, self.orders)
+
+
+@pytree_dataclass
+class Finished:
+    """`turned`, of scores that are finished from inner products.
+
+    Attributes:
+      scores: with a method `finish` from those of one order to scores.
+      cross: them, of several orders.
+    """
+
+    scores: Any
+    cross: Any
+
+    def __call__(self, indices: Int[Array, "n"]) -> Float[Array, "m La Lb"]:
+        """The scores in each of the orders."""
+        return jax.vmap(self.scores.finish)(self.cross(indices))
 
 
 @pytree_dataclass

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxalign._core.typing import Array
-from jaxalign.alignment.kernel_reordering import MATRIX_BYTES
+from jaxalign.alignment.kernel_reordering import MATRIX_BYTES, stored_bytes
 from jaxalign.comparison.job import Job, piece_name
 from jaxalign.comparison.plan import Block, block_bytes, cut_into_blocks
 from jaxalign.comparison.progress import Tick
@@ -19,6 +19,7 @@ from jaxalign.inference.null import (
     check_null,
     check_orders,
     default_batch_size,
+    design,
     draw_scores,
     examples_of,
     examples_that_count,
@@ -28,7 +29,7 @@ from jaxalign.inference.schemes import Scheme
 from jaxalign.measures import Measure
 
 #: Orders looked at between two ticks, at most.
-ORDERS = 128
+ORDERS = 512
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,9 @@ class NullScores:
         check_significance("compare", how.permutations, how.alpha, None, orders, name="calibrate")
         self.mirrored = job.mirrored(measure)
         self.blocks = cut_into_blocks(*job.shape, mirrored=self.mirrored, fits=self._fits)
-        self.parts = -(-how.permutations // ORDERS)
-        self.count = -(-how.permutations // self.parts)
+        rows, self.columns = design(how.scheme, how.permutations)
+        self.parts = -(-rows * self.columns // ORDERS)
+        self.count = -(-rows // self.parts)
 
     @property
     def steps(self) -> int:
@@ -99,7 +101,8 @@ class NullScores:
 
     def _scores(self, block: Block, tick: Tick) -> np.ndarray:
         scores, pieces = None, []
-        like = jax.ShapeDtypeStruct((self.count, len(block.rows), len(block.columns)), self.job.dtype)
+        shape = (self.count, self.columns, len(block.rows), len(block.columns))
+        like = jax.ShapeDtypeStruct(shape, self.job.dtype)
         for part in range(self.parts):
             tick(0, now=f"{self.key}: {self.how.permutations} random orders of the examples")
             piece = f"{piece_name(self.measure)}-null-{self.how.name}-{block.name}-{part}"
@@ -111,7 +114,8 @@ class NullScores:
                 self.job.store.save(piece, kept)
             pieces.append(kept[0])
             tick()
-        return np.concatenate(pieces)[: self.how.permutations]
+        table = np.concatenate(pieces)
+        return table.reshape(-1, *shape[2:])[1 : self.how.permutations + 1]
 
     def _prepared(self, block: Block) -> Array:
         a = [self.job.load(self.job.a.layers[i]) for i in block.rows]
@@ -129,6 +133,7 @@ class NullScores:
             examples_that_count(self.job.mask, n),
             n=n,
             count=self.count,
+            columns=self.columns,
             batch_size=default_batch_size(),
         )
 
@@ -137,5 +142,5 @@ class NullScores:
             return True
         n, size = self.job.a.rows, self.job.dtype.itemsize
         widths = [*(self.job.a.widths[i] for i in rows), *(self.job.b.widths[j] for j in columns)]
-        matrices = n * n * size * (max(len(rows), len(columns)) / 2 + min(len(rows), len(columns)))
+        matrices = stored_bytes(n, len(rows), len(columns), size)
         return block_bytes(n, size, widths) <= self.job.max_memory and matrices <= MATRIX_BYTES

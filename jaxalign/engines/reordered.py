@@ -45,18 +45,21 @@ class MovedMatrices:
     diagonals: Float[Array, "n L"]
 
 
-def fixed_matrices(matrices: Float[Array, "L n n"]) -> FixedMatrices:
-    """Of symmetric matrices, what is kept of those that stay as they are."""
+def fixed_matrices(matrices: Float[Array, "L n n"], order: Int[Array, "n"] | None = None) -> FixedMatrices:
+    """Of symmetric matrices, what is kept of those that stay as they are, or are in one order of the examples."""
     n = matrices.shape[1]
+    if order is None:
+        order = jnp.arange(n, dtype=jnp.int32)
+    twice = jnp.concatenate([order, order])
     column = jnp.arange(n // 2)
     weights = jnp.where((column == n // 2 - 1) & (n % 2 == 0), 1, 2).astype(matrices.dtype)
 
     def row(place: Array) -> Float[Array, "L h"]:
-        columns = (place + 1 + jnp.arange(n // 2, dtype=jnp.int32)) % n
-        return jnp.take(matrices[:, place], columns, axis=1, mode="clip") * weights[None, :]
+        columns = lax.dynamic_slice_in_dim(twice, place + 1, n // 2)
+        return jnp.take(matrices[:, order[place]], columns, axis=1, mode="clip") * weights[None, :]
 
     entries = lax.map(row, jnp.arange(n, dtype=jnp.int32))
-    return FixedMatrices(entries, jnp.diagonal(matrices, axis1=1, axis2=2))
+    return FixedMatrices(entries, jnp.take(jnp.diagonal(matrices, axis1=1, axis2=2), order, axis=1, mode="clip"))
 
 
 def moved_matrices(matrices: Float[Array, "L n n"]) -> MovedMatrices:

@@ -8,15 +8,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.core import Tracer
 
 from jaxalign._core.checks import as_array, check_choice, check_integer, check_mask, check_matrix, describe
 from jaxalign._core.keys import as_key
 from jaxalign._core.numerics import accum_dtype, binary_scale, safe_divide, safe_sqrt, take_rows
-from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
+from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.kernel_reordering import ByMatrices
-from jaxalign.inference.null import share_at_least
+from jaxalign.alignment.rdm_reordering import OfProducts
+from jaxalign.inference.null import null_of, share_at_least
 from jaxalign.inference.permutation import PermutationTest
 from jaxalign.inference.reweighted_dissimilarities import full_matrix
 from jaxalign.inference.schemes import Free, Scheme
@@ -130,16 +130,11 @@ def _correlations(
     n = d1.shape[0]
     (one, sound_1), (other, sound_2) = (_standardized(d, mask, comparison) for d in (d1, d2))
 
-    products = ByMatrices.of(one[None], other[None])
-
-    def correlation(order: Int[Array, "n"]) -> Scalar:
-        return jnp.where(sound_1 & sound_2, products(order)[0, 0], jnp.nan)
-
-    def drawn(number: Array) -> Scalar:
-        return correlation(scheme.draw(jax.random.fold_in(key, number), n, mask))
-
-    null = lax.map(drawn, jnp.arange(permutations, dtype=jnp.uint32))
-    return correlation(jnp.arange(n, dtype=jnp.int32)), null
+    factor = jnp.where(sound_1 & sound_2, jnp.ones((), one.dtype), jnp.nan)
+    scores = OfProducts(ByMatrices.of(one[None], other[None]), factor[None, None])
+    statistic = scores(jnp.arange(n, dtype=jnp.int32))[0, 0]
+    null = null_of(scores, n, permutations, key, scheme, None, mask)[:, 0, 0]
+    return statistic, null
 
 
 def _standardized(

@@ -12,13 +12,16 @@ from jax import lax
 
 from jaxalign._core.checks import check_integer
 from jaxalign._core.numerics import accum_dtype
-from jaxalign._core.typing import Array, Bool, Float
+from jaxalign._core.typing import Array, Bool, Float, Int
+from jaxalign.alignment.reordering import turned
 from jaxalign.inference.arguments import check_measure
 from jaxalign.inference.schemes import Scheme
 from jaxalign.measures import Measure
 
 #: Orders looked at together on a processor with many cores; on a CPU one after the other, in the nearest cache.
 BATCH_SIZE = 16
+#: Columns of the table of orders, at most.
+COLUMNS = 8
 #: Differences that are rounding, in units of the last digit: such scores are equal.
 ROUNDING = 64
 
@@ -62,7 +65,18 @@ def prepare(measure: Measure, a: list[Array], b: list[Array] | None, mask: Bool[
     return measure.reordering(a, b, mask)
 
 
-@functools.partial(jax.jit, static_argnames=("n", "count", "batch_size"))
+def design(scheme: Scheme, permutations: int) -> tuple[int, int]:
+    """Rows and columns of the table of orders, of which there are so many and one, that of the data.
+
+    Args:
+      scheme: how orders are drawn.
+      permutations: how many are asked for.
+    """
+    columns = max(m for m in range(1, COLUMNS + 1) if (permutations + 1) % m == 0) if scheme.closed else 1
+    return (permutations + 1) // columns, columns
+
+
+@functools.partial(jax.jit, static_argnames=("n", "count", "columns", "batch_size"))
 def draw_scores(
     scores: Any,
     scheme: Scheme,
@@ -72,26 +86,55 @@ def draw_scores(
     *,
     n: int,
     count: int,
+    columns: int,
     batch_size: int,
-) -> Float[Array, "count La Lb"]:
-    """Scores in the orders `first`, ..., `first + count - 1`; each is drawn from the key and its number alone.
+) -> Float[Array, "rows columns La Lb"]:
+    """Scores in some rows of a table of orders, the first entry of which is that of the data.
+
+    The examples of one side are put in an order for each row, those of the other in one for each column. Only how
+    they stand to one another counts: an entry is the order of its row after the inverse of that of its column.
+    Any two entries are independent. Under the null hypothesis rows may change places, and so may columns: the data
+    have any rank in the table with the same probability.
 
     Args:
       scores: from `prepare`.
       scheme: how orders are drawn.
-      key: a PRNG key.
-      first: the number of the first order.
+      key: a PRNG key; each order is drawn from it and its number alone.
+      first: the number of the first row.
       mask: which examples count.
       n: number of examples.
-      count: number of orders.
-      batch_size: how many are looked at together.
+      count: number of rows.
+      columns: number of columns, 1 for a scheme that is not closed.
+      batch_size: how many rows are looked at together.
     """
+    of_rows, of_columns = jax.random.split(key)
 
-    def one(number: Array) -> Float[Array, "La Lb"]:
-        return scores(scheme.draw(jax.random.fold_in(key, number), n, mask))
+    def order(key: Array, number: Array) -> Int[Array, "n"]:
+        drawn = scheme.draw(jax.random.fold_in(key, number), n, mask)
+        return jnp.where(number == 0, jnp.arange(n, dtype=drawn.dtype), drawn)
 
+    across = lax.map(lambda number: order(of_columns, number), jnp.arange(columns, dtype=jnp.uint32))
+    many = turned(scores, across)
     numbers = first + jnp.arange(count, dtype=jnp.uint32)
-    return lax.map(one, numbers, batch_size=None if batch_size == 1 else batch_size)
+    rows = lax.map(
+        lambda number: many(order(of_rows, number)), numbers, batch_size=None if batch_size == 1 else batch_size
+    )
+    return rows
+
+
+def orders(
+    scheme: Scheme, key: Array, permutations: int, n: int, mask: Bool[Array, "n"] | None = None
+) -> Int[Array, "B n"]:
+    """The orders of `null_scores`, one after the other."""
+    rows, columns = design(scheme, permutations)
+
+    def itself(indices: Int[Array, "n"]) -> Int[Array, "1 n"]:
+        return indices[None, :]
+
+    table = draw_scores(
+        jax.tree_util.Partial(itself), scheme, key, jnp.uint32(0), mask, n=n, count=rows, columns=columns, batch_size=1
+    )
+    return table.reshape(-1, n)[1:]
 
 
 def null_scores(
@@ -108,16 +151,32 @@ def null_scores(
     """Scores of all pairs of layers in so many random orders of the examples of `b`, the same for all pairs."""
     n = examples_of(measure, a[0].shape[0])
     scores = prepare(measure, list(a), list(b), mask)
-    return draw_scores(
+    return null_of(scores, n, permutations, key, scheme, batch_size, examples_that_count(mask, n))
+
+
+def null_of(
+    scores: Any,
+    n: int,
+    permutations: int,
+    key: Array,
+    scheme: Scheme,
+    batch_size: int | None,
+    mask: Bool[Array, "n"] | None,
+) -> Float[Array, "B La Lb"]:
+    """The scores of `prepare` in so many random orders of `n` examples."""
+    rows, columns = design(scheme, permutations)
+    table = draw_scores(
         scores,
         scheme,
         key,
         jnp.uint32(0),
-        examples_that_count(mask, n),
+        mask,
         n=n,
-        count=permutations,
+        count=rows,
+        columns=columns,
         batch_size=default_batch_size() if batch_size is None else batch_size,
     )
+    return table.reshape(-1, *table.shape[2:])[1:]
 
 
 def default_batch_size() -> int:

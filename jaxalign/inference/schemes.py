@@ -21,6 +21,11 @@ from jaxalign._core.typing import Array, Bool, Int
 class Scheme(ABC):
     """A set of reorderings of examples, each as likely as any other when unrelated representations are compared."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether one reordering after another is one of them again."""
+        return True
+
     @abstractmethod
     def draw(self, key: Array, n: int, mask: Bool[Array, "n"] | None = None) -> Int[Array, "n"]:
         """One at random: example `i` of the reordered input is example `indices[i]`.
@@ -153,6 +158,11 @@ class CircularShift(Scheme):
 
     def __post_init__(self):
         check_integer("CircularShift", "least", self.least, minimum=1)
+
+    @property
+    def closed(self) -> bool:
+        """Only where any shift will do: one after another may be none at all."""
+        return False
 
     def draw(self, key: Array, n: int, mask: Bool[Array, "n"] | None = None) -> Int[Array, "n"]:
         """A shift between `least` and `n - least`."""

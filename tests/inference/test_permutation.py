@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import chi2_contingency
 
 import jaxalign as ja
 from jaxalign import measures
-from jaxalign.inference import Blocks, Free, Within, permutation_test
+from jaxalign.inference import Blocks, CircularShift, Free, Within, permutation_test
+from jaxalign.inference.null import COLUMNS, design, orders
 
 G = np.random.default_rng(5)
 X = G.normal(size=(12, 3)).astype(np.float32)
@@ -21,8 +23,9 @@ Y = (X @ G.normal(size=(3, 4)) + 1.5 * G.normal(size=(12, 4))).astype(np.float32
 
 
 def null_by_loop(measure, x, y, scheme, key, count, mask=None):
-    orders = [scheme.draw(jax.random.fold_in(jax.random.key(key), b), len(x), mask) for b in range(count)]
-    return np.array([float(measure(x, y[np.asarray(order)], mask=mask)) for order in orders])
+    table = np.asarray(orders(scheme, jax.random.key(key), count, len(x), mask))
+    assert table.shape == (count, len(x))
+    return np.array([float(measure(x, y[order], mask=mask)) for order in table])
 
 
 @pytest.mark.parametrize(
@@ -31,17 +34,18 @@ def null_by_loop(measure, x, y, scheme, key, count, mask=None):
         (measures.cka(kernel=ja.RBF()), Free()),
         (measures.mutual_knn(k=3), Within(np.arange(12) % 2)),
         (measures.procrustes_distance(), Blocks(3)),
+        (measures.rsa(), CircularShift(2)),
     ],
-    ids=["cka", "knn", "procrustes"],
+    ids=["cka", "knn", "procrustes", "rsa"],
 )
 def test_the_null_is_that_of_a_loop(measure, scheme):
-    result = permutation_test(measure, X, Y, permutations=20, key=3, scheme=scheme)
-    null = null_by_loop(measure, X, Y, scheme, 3, 20)
+    result = permutation_test(measure, X, Y, permutations=23, key=3, scheme=scheme)
+    null = null_by_loop(measure, X, Y, scheme, 3, 23)
     np.testing.assert_allclose(result.null, null, rtol=1e-4, atol=1e-5)
     assert float(result.statistic) == float(measure(X, Y))
     sign = 1 if measure.larger_is_closer else -1
     extreme = np.sum(sign * null >= sign * float(result.statistic) - 1e-5)
-    assert float(result.pvalue) == pytest.approx((1 + extreme) / 21, rel=1e-6)
+    assert float(result.pvalue) == pytest.approx((1 + extreme) / 24, rel=1e-6)
 
 
 def test_the_null_is_that_of_all_orders(float64):
@@ -49,9 +53,9 @@ def test_the_null_is_that_of_all_orders(float64):
     measure = measures.cka()
     every = np.array([float(measure(x, y[list(order)])) for order in itertools.permutations(range(6))])
     share = np.mean(every >= float(measure(x, y)) - 1e-12)
-    result = permutation_test(measure, x, y, permutations=4000, key=0)
+    result = permutation_test(measure, x, y, permutations=3999, key=0)
     assert (np.abs(np.asarray(result.null)[:, None] - every[None, :]).min(axis=1) < 1e-12).all()
-    assert float(result.pvalue) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 4000))
+    assert float(result.pvalue) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 3999))
 
 
 def test_alternatives():
@@ -86,9 +90,9 @@ def test_padding_changes_nothing(float64):
     mask = np.array([True] * 9 + [False] * 3)
     x[9:], y[9:] = np.nan, 1e30
     measure = measures.cka(kernel=ja.RBF())
-    result = permutation_test(measure, x, y, permutations=30, key=2, mask=mask)
+    result = permutation_test(measure, x, y, permutations=31, key=2, mask=mask)
     assert float(result.statistic) == pytest.approx(float(measure(x[:9], y[:9])))
-    null = null_by_loop(measure, np.where(mask[:, None], x, 0), np.where(mask[:, None], y, 0), Free(), 2, 30, mask)
+    null = null_by_loop(measure, np.where(mask[:, None], x, 0), np.where(mask[:, None], y, 0), Free(), 2, 31, mask)
     np.testing.assert_allclose(result.null, null, rtol=1e-6)
 
 
@@ -100,9 +104,6 @@ def test_the_same_for_any_batch_size_under_jit_and_for_any_kind_of_key():
     assert float(one.pvalue) == float(many.pvalue)
     inside = jax.jit(lambda x, y: permutation_test(measure, x, y, permutations=23, key=jax.random.PRNGKey(4)))(X, Y)
     np.testing.assert_allclose(one.null, inside.null, rtol=2e-6)
-    # More orders begin with the same ones.
-    longer = permutation_test(measure, X, Y, permutations=30, key=4)
-    np.testing.assert_allclose(one.null, longer.null[:23], rtol=2e-6)
     assert not np.allclose(one.null, permutation_test(measure, X, Y, permutations=23, key=5).null)
 
 
@@ -163,3 +164,28 @@ def test_mistakes_are_named(arguments, error, message):
     measure, x, y = (passed.pop(name) for name in ("measure", "x", "y"))
     with pytest.raises(error, match=message):
         permutation_test(measure, x, y, **passed)
+
+
+@pytest.mark.parametrize(("scheme", "columns"), [(Free(), 8), (Within(np.arange(12) % 3), 8), (CircularShift(2), 1)])
+def test_orders_are_a_table_of_independent_ones(scheme, columns):
+    assert design(scheme, 4799) == (4800 // columns, columns)
+    table = np.asarray(orders(scheme, jax.random.key(0), 4799, 12))
+    assert (np.sort(table, axis=1) == np.arange(12)).all()
+    table = np.concatenate([np.arange(12)[None], table]).reshape(-1, columns, 12)
+    if columns > 1:  # each entry: the order of its row after the inverse of that of its column
+        inverse = np.argsort(table[0, 1:], axis=1)  # the first row holds the inverses of columns
+        for row in table[:5]:
+            for entry, of_column in zip(row[1:], inverse, strict=True):
+                assert (entry[of_column] == row[0]).all()
+    if isinstance(scheme, Free):
+        # Where two examples go in two entries of one row, or of one column, is independent.
+        for one, other in ((table[1:, 0], table[1:, 1]), (table[1::2, 3][:299], table[2::2, 3][:299])):
+            counts = np.histogram2d(one[:, 5], other[:, 5], bins=3)[0]
+            assert chi2_contingency(counts).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("permutations", "expected"), [(1000, 7), (999, 8), (199, 8), (100, 1), (99, 5), (1, 2)])
+def test_tables_have_as_many_entries_as_orders_and_one(permutations, expected):
+    rows, columns = design(Free(), permutations)
+    assert (rows * columns, columns) == (permutations + 1, expected)
+    assert columns <= COLUMNS
