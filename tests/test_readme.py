@@ -1,4 +1,4 @@
-"""The README and the quickstart are programs: their Python blocks run in order, in one namespace each.
+"""The README and some pages of the documentation are programs: their Python blocks run in order, in one namespace each.
 
 A `text` block that directly follows a Python block is what that block prints.
 """
@@ -50,7 +50,7 @@ def execute(blocks: list[Block], name: str) -> None:
             assert printed.getvalue().split() == block.output.split(), f"output of {name}, line {block.line}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/inference.md"])
 def test_every_python_block_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / page).read_text(encoding="utf-8")
