@@ -139,7 +139,7 @@ class OfKernels:
 
     Attributes:
       score: with a method `finish`.
-      products: norms, and inner products that do not count.
+      products: norms, and inner products that do not count but for NaN.
       cross: inner products in another order.
     """
 
@@ -152,7 +152,8 @@ class OfKernels:
         return self.finish(self.cross(indices))
 
     def finish(self, cross: Float[Array, "La Lb"]) -> Float[Array, "La Lb"]:
-        """The scores from inner products."""
+        """The scores from inner products; NaN where that of the order that examples came in is."""
+        cross = jnp.where(jnp.isnan(self.products.cross), jnp.nan, cross)
         return self.score.finish(replace(self.products, cross=cross))
 
     def turned(self, orders: Int[Array, "m n"]) -> Finished:
@@ -180,8 +181,13 @@ def kernel_reordering(score: Any, a: Sequence[Any], b: Sequence[Any], centering:
     products = gram_products(one, other, centering=centering)
     if not features or centering in WITHOUT_DIAGONAL:  # which costs digits, unless done with care
         return OfKernels(score, products, BySweeps(one, other, centering))
-    rows = [jnp.concatenate([gram.rows for gram in side], axis=1) for side in (one, other)]
+    rows = [jnp.concatenate([_without_nan(gram.rows) for gram in side], axis=1) for side in (one, other)]
     return OfKernels(score, products, ByFeatures((rows[0], rows[1]), (one.widths, other.widths)))
+
+
+def _without_nan(rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Rows, or zeros for a layer that is not finite: products of others, summed beside it, would be NaN too."""
+    return jnp.where(jnp.isfinite(jnp.sum(rows)), rows, 0)
 
 
 def stored_bytes(n: int, a: int, b: int, itemsize: int) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -42,11 +42,11 @@ def with_chance(result: S, key: str, measure: Measure, null: np.ndarray, alpha: 
             matrix[place] = getattr(closest, name)
     chance = Calibrated(
         calibrated=np.asarray(cells.score),
-        pvalues=np.asarray(cells.pvalue),
-        adjusted=np.asarray(adjusted),
+        pvalues=_exact(cells.pvalue, len(null)),
+        adjusted=_exact(adjusted, len(null)),
         thresholds=np.asarray(cells.threshold),
         best_calibrated=best["score"],
-        best_pvalues=best["pvalue"],
+        best_pvalues=_exact(best["pvalue"], len(null)),
         best_thresholds=best["threshold"],
     )
     return replace(result, calibrations={**result.calibrations, key: chance})
@@ -62,3 +62,8 @@ def _of_models(measure: Measure, values: Array, null: Array, chosen: Array, alph
     """The closest of the chosen pairs beside the closest of them in every order."""
     closest, _ = calibrated_best(measure, jnp.where(chosen, values, jnp.nan), null, alpha)
     return closest
+
+
+def _exact(pvalues: Any, permutations: int) -> np.ndarray:
+    """Shares of `permutations + 1` in float64: in float32 0.05 is above 0.05."""
+    return np.round(np.asarray(pvalues, np.float64) * (permutations + 1)) / (permutations + 1)

@@ -19,6 +19,8 @@ FORMAT = "jaxalign-comparison-1"
 SUFFIXES = (".npz", ".json")
 #: The matrices of a calibrated measure.
 MATRICES = (*OF_LAYERS, *OF_MODELS)
+#: Those of them that are shares of random orders.
+PVALUES = ("pvalues", "adjusted", "best_pvalues")
 
 
 def as_dict(result: Scores) -> dict[str, Any]:
@@ -141,7 +143,9 @@ def _fields(content: dict[str, Any], values: dict[str, Any], chances: dict[str, 
     }
     types = {key: matrix.dtype for key, matrix in result["values"].items()}
     result["calibrations"] = {
-        key: Calibrated(**{name: np.asarray(matrices[name], types[key]) for name in MATRICES})
+        key: Calibrated(
+            **{name: np.asarray(matrices[name], np.float64 if name in PVALUES else types[key]) for name in MATRICES}
+        )
         for key, matrices in chances.items()
     }
     shape = len(result["layers_a"]), len(result["layers_b"])

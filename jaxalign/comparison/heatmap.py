@@ -30,7 +30,7 @@ def layer_heatmap(result: Scores, key: str) -> Figure:
     rows, columns = len(result.layers_a), len(result.layers_b)
     figure, axes = _canvas(rows, columns, _inches(result.layers_a), _inches(result.layers_b))
     chance = result.calibrations.get(key)
-    _draw(figure, axes, result, key, result.values[key], None if chance is None else chance.adjusted)
+    _draw(figure, axes, result, key, result.values[key], None if chance is None else ("adjusted p", chance.adjusted))
     for axis, layers, argument in (
         (axes.yaxis, result.layers_a, "reps_a"),
         (axes.xaxis, result.layers_b, "reps_a" if result.same else "reps_b"),
@@ -50,7 +50,7 @@ def model_heatmap(result: Scores, key: str) -> Figure:
             matrix[place], pvalues[place] = pair.value, getattr(pair, "pvalue", np.nan)
     beside, below = (0.5 + 0.09 * max(len(_shorten(m)) for m in models) for models in (models_a, models_b))
     figure, axes = _canvas(3 * len(models_a), 3 * len(models_b), beside, below)
-    _draw(figure, axes, result, key, matrix, pvalues if key in result.calibrations else None)
+    _draw(figure, axes, result, key, matrix, ("p of two models", pvalues) if key in result.calibrations else None)
     axes.set_yticks(range(len(models_a)), [_shorten(m) or "(unnamed)" for m in models_a], fontsize=9, **AS_IS)
     columns = [_shorten(m) or "(unnamed)" for m in models_b]
     axes.set_xticks(range(len(models_b)), columns, fontsize=9, rotation=90, **AS_IS)
@@ -104,7 +104,9 @@ def _set_title(figure: Figure, axes: Axes, *lines: str) -> None:
     figure.suptitle(text, fontsize=10, **AS_IS)
 
 
-def _draw(figure: Figure, axes: Axes, result: Scores, key: str, matrix: np.ndarray, pvalues: np.ndarray | None) -> None:
+def _draw(
+    figure: Figure, axes: Axes, result: Scores, key: str, matrix: np.ndarray, chance: tuple[str, np.ndarray] | None
+) -> None:
     """The image with its scale; undefined scores are grey, those that may be chance are crossed out."""
     from matplotlib import colormaps
 
@@ -114,7 +116,7 @@ def _draw(figure: Figure, axes: Axes, result: Scores, key: str, matrix: np.ndarr
     image = axes.imshow(np.ma.masked_invalid(matrix), cmap=colors, vmin=low, vmax=high, interpolation="nearest")
     bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=20)
     grey = "" if np.isfinite(matrix).all() else "; grey: no score"
-    crosses = "" if pvalues is None else _cross_out(figure, axes, result, matrix, pvalues)
+    crosses = "" if chance is None else _cross_out(figure, axes, result, matrix, *chance)
     reading = f"{'higher' if similarity else 'lower'} is more alike{grey}{crosses}"
     bar.set_label(f"{result.definitions[key]}\n({reading})", **AS_IS)
     if max(matrix.shape) <= NUMBERED_CELLS:
@@ -125,7 +127,7 @@ def _draw(figure: Figure, axes: Axes, result: Scores, key: str, matrix: np.ndarr
                 axes.text(j, i, text, ha="center", va="center", fontsize=7, color="w" if dark else "k")
 
 
-def _cross_out(figure: Figure, axes: Axes, result: Scores, matrix: np.ndarray, pvalues: np.ndarray) -> str:
+def _cross_out(figure: Figure, axes: Axes, result: Scores, matrix: np.ndarray, which: str, pvalues: np.ndarray) -> str:
     """Cross out the scores that chance may give, and say so."""
     chance = np.isfinite(matrix) & ~(pvalues <= result.info["alpha"])
     figure.draw_without_rendering()  # cells have their size after the layout
@@ -133,7 +135,7 @@ def _cross_out(figure: Figure, axes: Axes, result: Scores, matrix: np.ndarray, p
     rows, columns = np.nonzero(chance)
     size = min(0.6 * cell, 16)
     axes.scatter(columns, rows, c="0.6", marker="x", s=size**2, linewidths=max(0.5, 0.06 * size), alpha=0.7)
-    return f"\ncrossed out: no more than chance, p > {level(result)}"
+    return f"\ncrossed out: no more than chance, {which} > {level(result)}"
 
 
 def _limits(matrix: np.ndarray, lowest: float, highest: float) -> tuple[float, float]:

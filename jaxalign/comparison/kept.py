@@ -36,6 +36,7 @@ class KeptSignatures:
         widths = [layer.shape[1] for layer, _ in self.work]
         padded = all(signature.ignores_zero_features for _, signature in self.work)
         self.widths = padded_widths(widths) if padded else dict(zip(widths, widths, strict=True))
+        self.made: list[Any] = []
         self.forms = [self._form(layer, signature) for layer, signature in self.work]
         jax.eval_shape(_score, measure.score, *self._sides(self.forms))
 
@@ -58,7 +59,14 @@ class KeptSignatures:
                 self.job.store.save(piece, kept)
             signatures.append(jax.tree.unflatten(structure, jax.device_put(kept)))
             tick()
+        self.made = signatures
         return np.asarray(_score(self.measure.score, *self._sides(signatures)))
+
+    @property
+    def sides(self) -> tuple[list[Any], list[Any]]:
+        """The signatures of the rows and of the columns, once `run` has made them."""
+        count = len(self.job.a.layers)
+        return self.made[:count], self.made[count:] or self.made[:count]
 
     def _sides(self, signatures: list[Any]) -> tuple[list[Any], list[Any] | None]:
         """Those of both sides, of all that was worked for; None for the second where half of the matrix is enough."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +11,17 @@ import numpy as np
 
 from jaxalign._core.typing import Array
 from jaxalign.alignment.kernel_reordering import MATRIX_BYTES, stored_bytes
+from jaxalign.alignment.reordering import reordering
 from jaxalign.comparison.job import Job, piece_name
+from jaxalign.comparison.kept import KeptSignatures
 from jaxalign.comparison.plan import Block, block_bytes, cut_into_blocks
 from jaxalign.comparison.progress import Tick
 from jaxalign.comparison.store import digest
 from jaxalign.inference.calibration import check_significance
 from jaxalign.inference.null import (
+    BATCH_SIZE,
     check_null,
     check_orders,
-    default_batch_size,
     design,
     draw_scores,
     examples_of,
@@ -65,16 +68,17 @@ class NullScores:
       key: the measure's name in the result, for progress.
       measure: the measure.
       how: how it is calibrated.
+      kept: where the signatures of the measure are kept, once they have been made.
 
     Raises:
       ValueError: for a measure without a null distribution, and too few orders for the level.
     """
 
-    def __init__(self, job: Job, key: str, measure: Measure, how: Calibrating):
-        self.job, self.key, self.measure, self.how = job, key, measure, how
+    def __init__(self, job: Job, key: str, measure: Measure, how: Calibrating, kept: KeptSignatures | None):
+        self.job, self.key, self.measure, self.how, self.kept = job, key, measure, how, kept
         check_null("compare", measure)
         orders = check_orders("compare", measure, how.scheme, job.a.rows, job.mask)
-        check_significance("compare", how.permutations, how.alpha, None, orders, name="calibrate")
+        check_significance("compare", how.permutations, how.alpha, BATCH_SIZE, orders, name="calibrate")
         self.mirrored = job.mirrored(measure)
         self.blocks = cut_into_blocks(*job.shape, mirrored=self.mirrored, fits=self._fits)
         rows, self.columns = design(how.scheme, how.permutations)
@@ -118,6 +122,9 @@ class NullScores:
         return table.reshape(-1, *shape[2:])[1 : self.how.permutations + 1]
 
     def _prepared(self, block: Block) -> Array:
+        if self.kept is not None:
+            rows, columns = self.kept.sides
+            return _reordering(self.measure.score, [rows[i] for i in block.rows], [columns[j] for j in block.columns])
         a = [self.job.load(self.job.a.layers[i]) for i in block.rows]
         alike = self.job.same and block.rows == block.columns
         b = None if alike else [self.job.load(self.job.b.layers[j]) for j in block.columns]
@@ -134,13 +141,18 @@ class NullScores:
             n=n,
             count=self.count,
             columns=self.columns,
-            batch_size=default_batch_size(),
+            batch_size=BATCH_SIZE,
         )
 
     def _fits(self, rows: range, columns: range) -> bool:
-        if self.measure.signature.compact:
+        if self.kept is not None:
             return True
         n, size = self.job.a.rows, self.job.dtype.itemsize
         widths = [*(self.job.a.widths[i] for i in rows), *(self.job.b.widths[j] for j in columns)]
         matrices = stored_bytes(n, len(rows), len(columns), size)
         return block_bytes(n, size, widths) <= self.job.max_memory and matrices <= MATRIX_BYTES
+
+
+@jax.jit
+def _reordering(score: Any, a: list[Any], b: list[Any]) -> Any:
+    return reordering(score, a, b)

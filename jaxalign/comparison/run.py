@@ -123,7 +123,7 @@ def compare(
         }
     job = Job(side_a, side_b, same, mask, max_memory, Store(resume, facts))
     work = {name: _plan(job, name, measure) for name, measure in chosen.items()}
-    nulls = {name: NullScores(job, name, measure, how) for name, measure in chosen.items()} if how else {}
+    nulls = {} if how is None else {name: _chance(job, name, chosen[name], how, work[name]) for name in work}
     with progress_bar(sum(scores.steps for scores in (*work.values(), *nulls.values())), show=progress) as tick:
         values = {name: scores.run(tick) for name, scores in work.items()}
         by_chance = {name: scores.run(tick) for name, scores in nulls.items()}
@@ -182,6 +182,11 @@ def _plan(job: Job, key: str, measure: Measure) -> KeptSignatures | BlockScores:
         return KeptSignatures(job, key, measure)
     except (ValueError, TypeError) as error:
         raise type(error)(f"compare: {measure.definition}: {error}") from None
+
+
+def _chance(job: Job, key: str, measure: Measure, how: Calibrating, scores: KeptSignatures | BlockScores) -> NullScores:
+    """How a measure is calibrated, with signatures that are kept where there are any."""
+    return NullScores(job, key, measure, how, scores if isinstance(scores, KeptSignatures) else None)
 
 
 def _check_measures(measures: Any) -> dict[str, Measure]:

@@ -14,13 +14,13 @@ from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.inference.arguments import checked_pair
 from jaxalign.inference.null import (
-    at_least,
+    BATCH_SIZE,
     check_null,
     check_orders,
     check_permutations,
     null_scores,
-    share_at_least,
 )
+from jaxalign.inference.pvalues import ROUNDING, at_least, closeness, share_at_least
 from jaxalign.inference.schemes import Free, Scheme
 from jaxalign.measures import Measure
 
@@ -78,7 +78,7 @@ def calibrate(
     alpha: float = 0.05,
     key: Any,
     scheme: Scheme = Free(),  # noqa: B008 (immutable)
-    batch_size: int | None = None,
+    batch_size: int = BATCH_SIZE,
     mask: Bool[Array, "n"] | None = None,
 ) -> Calibration:
     r"""A score on a scale from what chance gives to the most there can be.
@@ -97,7 +97,7 @@ def calibrate(
       alpha: level of the threshold, `1 / (B + 1) <= alpha < 1`.
       key: a PRNG key, or an integer to make one from.
       scheme: which orders there are; see `permutation_test`.
-      batch_size: orders looked at together.
+      batch_size: see `permutation_test`.
       mask: shape `(n,)`; `False` rows are padding and may hold any value.
 
     Returns:
@@ -144,7 +144,7 @@ def calibrate_layers(
     alpha: float = 0.05,
     key: Any,
     scheme: Scheme = Free(),  # noqa: B008 (immutable)
-    batch_size: int | None = None,
+    batch_size: int = BATCH_SIZE,
     mask: Bool[Array, "n"] | None = None,
 ) -> LayerCalibration:
     """Calibrate the scores of all pairs of layers of two models, and that of the best pair for having been chosen.
@@ -160,7 +160,7 @@ def calibrate_layers(
       alpha: level of thresholds, `1 / (B + 1) <= alpha < 1`.
       key: a PRNG key, or an integer to make one from.
       scheme: which orders there are; see `permutation_test`.
-      batch_size: orders looked at together.
+      batch_size: see `permutation_test`.
       mask: shape `(n,)`; `False` rows are padding and may hold any value.
 
     Returns:
@@ -210,7 +210,7 @@ def check_significance(
     function: str,
     permutations: int,
     alpha: float,
-    batch_size: int | None,
+    batch_size: int,
     orders: float,
     *,
     name: str = "permutations",
@@ -248,16 +248,16 @@ def calibrated(
     """Scores of a measure beside those of random orders, each by itself."""
     sign = 1 if measure.larger_is_closer else -1
     closest = sign * measure.bounds[measure.larger_is_closer]
-    closeness, by_chance = sign * statistic, sign * null
+    by_chance, own = closeness(measure, null, statistic)
     count = null.shape[0]
     # Rounding must not turn 950.0 into 951.
     rank = min(math.ceil((1 - alpha) * (count + 1) - 1e-6), count)
     threshold = jnp.sort(by_chance, axis=0)[rank - 1]  # NaN comes last: undefined counts as close
-    pvalue = share_at_least(by_chance, closeness)
-    above = ~at_least(threshold[None], closeness)[0] & (closest > threshold)
-    score = jnp.where(above, (closeness - threshold) / jnp.where(above, closest - threshold, 1), 0)
-    undefined = jnp.isnan(closeness) | jnp.isnan(threshold) | (not math.isfinite(closest))
-    return Calibration(jnp.where(undefined, jnp.nan, score), pvalue, sign * threshold, statistic)
+    pvalue = share_at_least(by_chance, own)
+    above = ~at_least(threshold[None], own, by_chance)[0] & (closest > threshold)
+    score = jnp.where(above, (own - threshold) / jnp.where(above, closest - threshold, 1), 0)
+    undefined = jnp.isnan(own) | jnp.isnan(threshold) | (not math.isfinite(closest))
+    return Calibration(jnp.where(undefined, jnp.nan, jnp.minimum(score, 1)), pvalue, sign * threshold, statistic)
 
 
 def calibrated_best(
@@ -284,13 +284,16 @@ def adjusted_pvalues(
     Means and standard deviations are taken of the random orders and the data together, among which no order
     is special under the null hypothesis.
     """
-    sign = 1 if measure.larger_is_closer else -1
-    everything = jnp.concatenate([sign * statistic[None], sign * null])
+    by_chance, own = closeness(measure, null, statistic)
+    undefined = jnp.isnan(by_chance)
+    everything = jnp.concatenate([own[None], jnp.where(undefined, own[None], by_chance)])
     mean = jnp.mean(everything, axis=0, keepdims=True)
     spread = jnp.std(everything, axis=0, keepdims=True)
-    deviation = jnp.where(spread > 0, (everything - mean) / jnp.where(spread > 0, spread, 1), 0)
-    known = ~jnp.isnan(mean)
-    largest = jnp.max(jnp.where(known, deviation, -jnp.inf), axis=(1, 2))
-    own = jnp.where(known[0], deviation[0], jnp.nan)
-    count = jnp.sum(at_least(largest[1:, None, None], own), axis=0, dtype=jnp.int32).astype(null.dtype)
-    return jnp.where(jnp.isnan(own), jnp.nan, (1 + count) / (1 + null.shape[0]))
+    # Where all orders score the same, their differences are rounding.
+    varies = spread > ROUNDING * jnp.finfo(null.dtype).eps * jnp.max(jnp.abs(everything), axis=0, keepdims=True)
+    deviation = jnp.where(varies, (everything - mean) / jnp.where(varies, spread, 1), 0)
+    counted = jnp.where(undefined, jnp.inf, deviation[1:])  # undefined counts as close
+    largest = jnp.max(jnp.where(jnp.isnan(own), -jnp.inf, counted), axis=(1, 2))
+    count = jnp.sum(at_least(largest[:, None, None], deviation[0], deviation[1:]), axis=0, dtype=jnp.int32)
+    adjusted = jnp.maximum((1 + count.astype(null.dtype)) / (1 + null.shape[0]), share_at_least(by_chance, own))
+    return jnp.where(jnp.isnan(own), jnp.nan, adjusted)

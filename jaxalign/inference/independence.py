@@ -19,6 +19,7 @@ from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.inference.closed_form import NULLS as CLOSED
 from jaxalign.inference.closed_form import run_closed_form
 from jaxalign.inference.permutation import permutation_test
+from jaxalign.inference.schemes import Free, Scheme
 from jaxalign.kernels import RBF, Kernel, Linear
 from jaxalign.measures import Measure, cka, distance_correlation, hsic, mutual_knn, rsa
 
@@ -76,6 +77,7 @@ def independence_test(
     null: str = "permutation",
     permutations: int = 1000,
     key: Any = None,
+    scheme: Scheme = Free(),  # noqa: B008 (immutable)
     mask: Bool[Array, "n"] | None = None,
 ) -> IndependenceTest:
     r"""Test whether two variables are independent.
@@ -98,6 +100,7 @@ def independence_test(
         With `"chi2"` the statistic is the unbiased one, for `"hsic"` its cosine.
       permutations: how many random orders, where they are drawn.
       key: a PRNG key, or an integer to make one from; needed where orders are drawn, and not used elsewhere.
+      scheme: which orders there are, see `permutation_test`; others than `Free()` only where orders are drawn here.
       mask: shape `(n,)`; `False` rows are padding and may hold any value.
 
     Returns:
@@ -127,7 +130,7 @@ def independence_test(
     check_pair(function, x, y, mask)
     if not isinstance(method, Measure):
         check_choice(function, "method", method, (*METHODS, "mgc"))
-    return _test(function, x, y, method, None, null, permutations, key, mask)
+    return _test(function, x, y, method, None, null, permutations, key, scheme, mask)
 
 
 def k_sample_test(
@@ -185,7 +188,7 @@ def k_sample_test(
     pooled = jnp.concatenate([array.astype(dtype) for array in arrays])
     labels = np.repeat(np.arange(len(arrays)), [array.shape[0] for array in arrays])
     one_hot = jnp.asarray(labels[:, None] == np.arange(len(arrays))[None, :], dtype)
-    return _test(function, pooled, one_hot, method, Linear(), null, permutations, key, None)
+    return _test(function, pooled, one_hot, method, Linear(), null, permutations, key, Free(), None)
 
 
 def _columns(function: str, argument: str, value: Any) -> Array:
@@ -207,6 +210,7 @@ def _test(
     null: str,
     permutations: int,
     key: Any,
+    scheme: Scheme,
     mask: Array | None,
 ) -> IndependenceTest:
     check_choice(function, "null", null, NULLS)
@@ -220,11 +224,16 @@ def _test(
         key = as_key(function, key)
     elif isinstance(method, str) and method not in FAST_METHODS:
         raise ValueError(f"{function}: null={null!r} is for {', '.join(FAST_METHODS)}, got method {method!r}")
+    if not isinstance(scheme, Free) and (null != "permutation" or method == "mgc"):
+        of_all = "mgc" if method == "mgc" else f"null={null!r}"
+        raise ValueError(
+            f"{function}: scheme must be Free() for {of_all}, which is about all orders, got {type(scheme).__name__}"
+        )
     if isinstance(method, str) and method == "mgc":
         return _graph_correlation(x, y, permutations, key, mask)
     measure = METHODS[method](null, kernel_y) if isinstance(method, str) else method
     if null == "permutation":
-        found = permutation_test(measure, x, y, permutations=permutations, key=key, mask=mask)
+        found = permutation_test(measure, x, y, permutations=permutations, key=key, scheme=scheme, mask=mask)
     else:
         found = run_closed_form(function, measure, x, y, null, mask)
     return IndependenceTest(found.statistic, found.pvalue)

@@ -55,7 +55,8 @@ def kernel_alignment_interval(
       The two ends, in `[0, 1]`, float32 or wider. `(0, 1)` where nothing is known: the interval is far wider than one
       of `bootstrap`, about 1 at 200 examples of 2 or 3 features by `Cosine`, 0.5 at 2000 and 0.2 at 20 000, and more
       with more features, as entries are then far below their bound. For kernel matrices without centering only. A
-      bandwidth that is read off the data is taken as given. NaN when an input is.
+      bandwidth that is read off the data is taken as given. NaN when an input is, and when
+      an entry of the sample exceeds the bound.
 
     Raises:
       ValueError: on rank or row-count mismatch, a kernel without a known bound and none given, a bound that is not
@@ -136,6 +137,8 @@ def _interval(
     ratio = safe_divide(jnp.maximum(u12 + t12, 0), safe_sqrt(u11 - t11) * safe_sqrt(u22 - t22), otherwise=1.0)
     high = jnp.where(positive, jnp.minimum(ratio, 1), 1.0)
     known = n > 1
-    undefined = jnp.isnan(u12 + u11 + u22)
+    # Entries are largest on the diagonal; with a bound that they exceed nothing is known.
+    exceeded = jnp.stack([jnp.max(jnp.abs(entries)) > c * (1 + 1e-4) for entries, c in zip(own, bounds, strict=True)])
+    undefined = jnp.isnan(u12 + u11 + u22) | jnp.any(exceeded)
     low, high = jnp.where(known, low, 0.0), jnp.where(known, high, 1.0)
     return jnp.where(undefined, jnp.nan, low), jnp.where(undefined, jnp.nan, high)

@@ -18,12 +18,10 @@ from jaxalign.inference.arguments import check_measure
 from jaxalign.inference.schemes import Scheme
 from jaxalign.measures import Measure
 
-#: Orders looked at together on a processor with many cores; on a CPU one after the other, in the nearest cache.
-BATCH_SIZE = 16
+#: Rows of the table of orders that are looked at together: what is read for one then is there for all.
+BATCH_SIZE = 8
 #: Columns of the table of orders, at most.
 COLUMNS = 8
-#: Differences that are rounding, in units of the last digit: such scores are equal.
-ROUNDING = 64
 
 
 def check_null(function: str, measure: Measure) -> None:
@@ -145,7 +143,7 @@ def null_scores(
     permutations: int,
     key: Array,
     scheme: Scheme,
-    batch_size: int | None,
+    batch_size: int,
     mask: Bool[Array, "n"] | None,
 ) -> Float[Array, "B La Lb"]:
     """Scores of all pairs of layers in so many random orders of the examples of `b`, the same for all pairs."""
@@ -160,7 +158,7 @@ def null_of(
     permutations: int,
     key: Array,
     scheme: Scheme,
-    batch_size: int | None,
+    batch_size: int,
     mask: Bool[Array, "n"] | None,
 ) -> Float[Array, "B La Lb"]:
     """The scores of `prepare` in so many random orders of `n` examples."""
@@ -174,35 +172,17 @@ def null_of(
         n=n,
         count=rows,
         columns=columns,
-        batch_size=default_batch_size() if batch_size is None else batch_size,
+        batch_size=batch_size,
     )
     return table.reshape(-1, *table.shape[2:])[1:]
 
 
-def default_batch_size() -> int:
-    """How many orders are looked at together unless said: one on a CPU."""
-    return 1 if jax.default_backend() == "cpu" else BATCH_SIZE
-
-
-def check_permutations(function: str, permutations: int, batch_size: int | None, *, name: str = "permutations") -> None:
-    """Raise unless both are positive integers, or the batch size None."""
+def check_permutations(function: str, permutations: int, batch_size: int, *, name: str = "permutations") -> None:
+    """Raise unless both are positive integers."""
     check_integer(function, name, permutations, minimum=1)
-    if batch_size is not None:
-        check_integer(function, "batch_size", batch_size, minimum=1)
+    check_integer(function, "batch_size", batch_size, minimum=1)
 
 
 def examples_that_count(mask: Bool[Array, "n"] | None, n: int) -> Bool[Array, "m"] | None:
     """Which examples count: those of which every measurement does."""
     return mask if mask is None or mask.shape[0] == n else jnp.all(mask.reshape(-1, n), axis=0)
-
-
-def at_least(null: Float[Array, "B ..."], statistic: Float[Array, "..."]) -> Bool[Array, "B ..."]:
-    """Where scores of the null are as large as a statistic, or equal to it but for rounding; or undefined."""
-    size = jnp.maximum(jnp.abs(null), jnp.abs(statistic)[None])
-    return ~(null < statistic[None] - ROUNDING * jnp.finfo(null.dtype).eps * size)
-
-
-def share_at_least(null: Float[Array, "B ..."], statistic: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The p-value of a statistic of which large values are extreme, itself counted among them; NaN where it is NaN."""
-    count = jnp.sum(at_least(null, statistic), axis=0, dtype=jnp.int32).astype(null.dtype)
-    return jnp.where(jnp.isnan(statistic), jnp.nan, (1 + count) / (1 + null.shape[0]))

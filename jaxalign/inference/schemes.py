@@ -147,8 +147,9 @@ class Blocks(Scheme):
 class CircularShift(Scheme):
     """Shifts of all examples by the same number, the end going to the front: one stationary series against another.
 
-    Where a series hardly remembers itself after `least` examples, p-values are about right; they are exact for
-    a series that ends where it began, and `least = 1`.
+    No shift is one of the orders, as likely as any other: p-values are not below one over their number but by luck.
+    They are exact for `least = 1` and a series that ends where it began, and about right for another that hardly
+    remembers itself after `least` examples.
 
     Args:
       least: the smallest shift, either way.
@@ -161,12 +162,13 @@ class CircularShift(Scheme):
 
     @property
     def closed(self) -> bool:
-        """Only where any shift will do: one after another may be none at all."""
-        return False
+        """Only where any shift will do: one after another may be a smaller one."""
+        return self.least == 1
 
     def draw(self, key: Array, n: int, mask: Bool[Array, "n"] | None = None) -> Int[Array, "n"]:
-        """A shift between `least` and `n - least`."""
-        shift = jax.random.randint(key, (), self.least, n - self.least + 1, dtype=jnp.int32)
+        """A shift between `least` and `n - least`, or none."""
+        number = jax.random.randint(key, (), 0, n - 2 * self.least + 2, dtype=jnp.int32)
+        shift = jnp.where(number == 0, 0, number + (self.least - 1))
         return (jnp.arange(n, dtype=jnp.int32) + shift) % n
 
     def orders(self, function: str, n: int, mask: Bool[Array, "n"] | None = None) -> float:

@@ -15,6 +15,7 @@ from jaxalign._core.numerics import row_count, safe_sqrt
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.inference.arguments import checked_pair
 from jaxalign.inference.influence import has_influence, influence
+from jaxalign.inference.null import examples_of
 from jaxalign.inference.resampling import MaskedRows, in_batches, reweighted, takes_weights
 from jaxalign.measures.measure import Measure
 
@@ -86,14 +87,14 @@ def standard_error(
                 f"{measure.definition}; method='jackknife' works for any measure"
             )
         return _delta(measure, x, y, mask)
-    labels, count = _groups(groups, x.shape[0])
+    labels, count = _groups(groups, x.shape[0], examples_of(measure, x.shape[0]))
     return _jackknife(measure, x, y, mask, labels, count=count)
 
 
-def _groups(groups: Any, rows: int) -> tuple[Int[Array, "n"], int]:
+def _groups(groups: Any, rows: int, examples: int) -> tuple[Int[Array, "n"], int]:
     """The number of the group of each row, and how many groups there are."""
-    if groups is None:
-        return jnp.arange(rows, dtype=jnp.int32), rows
+    if groups is None:  # all measurements of an example are left out together
+        return jnp.arange(rows, dtype=jnp.int32) % examples, examples
     if isinstance(groups, (int, np.integer)) and not isinstance(groups, bool):
         check_integer("standard_error", "groups", groups, minimum=2)
         if groups > rows:

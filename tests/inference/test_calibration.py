@@ -159,3 +159,39 @@ def test_layers_are_checked():
         calibrate_layers(measures.cka(), A, [], permutations=19, key=0)
     with pytest.raises(ValueError, match=r"calibrate_layers: b\[0\] must have 20 rows like a\[0\], got 5"):
         calibrate_layers(ja.measures.cka(), A, [B[0][:5]], permutations=19, key=0)
+
+
+def test_scores_that_no_order_changes_are_not_significant():
+    """All rows are as far from one another: every order scores the same, but for rounding."""
+    alike = 1.7 * np.eye(20, dtype=np.float32)
+    result = calibrate_layers(measures.cka(), [alike, A[1]], [B[1]], permutations=39, key=0)
+    assert float(result.pvalue[0, 0]) == float(result.adjusted[0, 0]) == 1
+    assert float(result.adjusted[1, 0]) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("measure", [measures.cka(), measures.hsic(), measures.mutual_knn(k=3)], ids=lambda m: m.name)
+def test_a_layer_that_is_not_finite_spoils_no_other(measure):
+    broken = A[0].copy()
+    broken[3, 1] = np.nan
+    whole = calibrate_layers(measure, [A[1], broken], [B[1], broken], permutations=39, key=0)
+    alone = calibrate_layers(measure, [A[1]], [B[1]], permutations=39, key=0)
+    for name in ("pvalue", "adjusted", "threshold", "statistic"):
+        matrix = np.asarray(getattr(whole, name))
+        np.testing.assert_allclose(matrix[0, 0], np.asarray(getattr(alone, name))[0, 0], rtol=1e-5)
+        if name != "threshold":
+            assert np.isnan(matrix[1]).all()
+            assert np.isnan(matrix[0, 1])
+    assert float(whole.best.pvalue) == float(alone.best.pvalue)
+
+
+def test_an_order_without_a_score_counts_as_close():
+    statistic, null = jnp.array([[2.0, 2.0]]), jnp.asarray(G.normal(size=(99, 1, 2)).astype(np.float32) * 0.1)
+    null = null.at[7, 0, 0].set(jnp.nan)
+    measure = measures.cka(estimator="unbiased")
+    np.testing.assert_allclose(calibrated(measure, statistic, null, 0.05).pvalue, [[0.02, 0.01]], rtol=1e-5)
+    np.testing.assert_allclose(adjusted_pvalues(measure, statistic, null), [[0.02, 0.02]], rtol=1e-5)
+
+
+def test_a_calibrated_score_is_at_most_one():
+    wide = np.random.default_rng(0).normal(size=(10, 5000)).astype(np.float32)
+    assert float(calibrate(measures.cka(), wide, wide, permutations=39, key=0).score) == 1

@@ -10,7 +10,7 @@ from oracles import kernel_family
 
 from benchmarks.dependence import SIMULATIONS, simulate
 from jaxalign import measures
-from jaxalign.inference.independence import independence_test, k_sample_test
+from jaxalign.inference import Within, independence_test, k_sample_test
 
 
 def data(n=40, seed=0):
@@ -82,6 +82,19 @@ def test_two_samples_with_hsic_are_compared_by_the_maximum_mean_discrepancy():
         a, b = o[:14], o[14:]
         values.append(kernel[np.ix_(a, a)].mean() + kernel[np.ix_(b, b)].mean() - 2 * kernel[np.ix_(a, b)].mean())
     assert float(found.pvalue) == pytest.approx(np.mean(np.array(values) >= discrepancy), abs=0.02)
+
+
+def test_orders_within_groups():
+    labels = np.arange(40) // 20
+    x, y = (np.random.default_rng(s).normal(size=40) + 5 * labels for s in (0, 1))
+    free = independence_test(x.astype(np.float32), y.astype(np.float32), key=0, permutations=99)
+    within = independence_test(
+        x.astype(np.float32), y.astype(np.float32), key=0, permutations=99, scheme=Within(labels)
+    )
+    assert float(free.pvalue) == pytest.approx(0.01)
+    assert float(within.pvalue) > 0.05
+    with pytest.raises(ValueError, match=r"scheme must be Free\(\) for null='moments'"):
+        independence_test(x.astype(np.float32), y.astype(np.float32), null="moments", scheme=Within(labels))
 
 
 def test_samples():

@@ -44,7 +44,7 @@ def test_values(n):
             2,
             1,
         ),
-        "linear": ({"bound": (2.0, 3.0)}, kernel_family.linear(x), kernel_family.linear(y), 2, 3),
+        "linear": ({"bound": (50.0, 60.0)}, kernel_family.linear(x), kernel_family.linear(y), 50, 60),
     }
     for name, (settings, k, m, c1, c2) in cases.items():
         found = kernel_alignment_interval(x, y, **settings)
@@ -72,6 +72,8 @@ def test_masked_rows_do_not_count_and_undefined_is_nan():
     found = kernel_alignment_interval(broken, y, kernel=Cosine(), level=0.01, mask=mask)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert np.all(np.isnan(kernel_alignment_interval(broken, y, kernel=Cosine())))
+    exceeded = kernel_alignment_interval(x, y, bound=(1.0, 1e3))  # by rows of x: nothing follows from it
+    assert np.all(np.isnan(exceeded))
     assert [float(v) for v in kernel_alignment_interval(x[:1], y[:1], kernel=Cosine())] == [0, 1]
 
 

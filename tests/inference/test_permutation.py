@@ -189,3 +189,33 @@ def test_tables_have_as_many_entries_as_orders_and_one(permutations, expected):
     rows, columns = design(Free(), permutations)
     assert (rows * columns, columns) == (permutations + 1, expected)
     assert columns <= COLUMNS
+
+
+def test_ties_at_zero_are_ties():
+    """Cosines that are 0 on paper, and an angle that is: rounding makes them differ in all digits."""
+    halves, alternating = np.repeat([0.0, 1.0], 4)[:, None], np.tile(np.repeat([0.0, 1.0], 2), 2)[:, None]
+    for scale, offset in ((1, 0), (0.37, 0), (0.3, 0.1)):
+        x, y = ((scale * v + offset).astype(np.float32) for v in (halves, alternating))
+        result = permutation_test(measures.cka(), x, y, permutations=999, key=0, alternative="farther")
+        assert float(result.pvalue) == pytest.approx(36 / 70, abs=0.06)  # that of C(4, 2)² in C(8, 4)
+    v = np.random.default_rng(0).normal(size=(2, 6))
+    x = v[[0, 0, 0, 1, 1, 1, 0, 1]].astype(np.float32)
+    turned = (x @ np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0]).astype(np.float32)
+    pvalues = [
+        float(permutation_test(measure, x, turned, permutations=1999, key=0).pvalue)
+        for measure in (measures.angular_cka(), measures.cka())
+    ]
+    assert pvalues[0] == pvalues[1] == pytest.approx(2 / 70, abs=0.015)
+
+
+def test_circular_shifts_are_no_more_often_extreme_than_by_chance():
+    @jax.jit
+    @jax.vmap
+    def one(key):
+        data, shifts = jax.random.split(key)
+        x, y = jax.random.normal(data, (2, 12, 2))
+        return permutation_test(measures.cka(), x, y, permutations=99, key=shifts, scheme=CircularShift()).pvalue
+
+    pvalues = np.asarray(one(jax.random.split(jax.random.key(0), 1500)))
+    for level in (0.01, 0.05, 0.1, 0.5):
+        assert np.mean(pvalues <= level + 1e-6) <= level + 3 * np.sqrt(level * (1 - level) / 1500)

@@ -161,6 +161,16 @@ def test_jackknife(name):
     assert float(found) == pytest.approx(expected, rel=1e-3)
 
 
+def test_measurements_of_an_example_are_left_out_together():
+    g = np.random.default_rng(0)
+    x = (np.tile(g.normal(size=(10, 4)), (2, 1)) + 0.3 * g.normal(size=(20, 4))).astype(np.float32)
+    y = (x + 0.5 * g.normal(size=(20, 4))).astype(np.float32)
+    measure = measures.rsa(metric="crossnobis", repeats=2, comparison="pearson")
+    found = standard_error(measure, x, y, method="jackknife")
+    expected = standard_error(measure, x, y, method="jackknife", groups=np.tile(np.arange(10), 2))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_undefined_is_nan():
     x = np.ones((N, 2), np.float32)
     for measure in (measures.cka(), measures.linear_predictivity()):
