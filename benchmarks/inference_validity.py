@@ -23,7 +23,7 @@ LEVEL = 0.05
 #: Data sets and examples for the size: the standard error of a rate of 0.05 is 0.0034.
 SETS, EXAMPLES = 4000, 50
 #: Orders of a permutation test, of which 10 of 200 are exactly the level; and data sets for it.
-ORDERS, ORDER_SETS = 199, 1000
+ORDERS, ORDER_SETS = 199, 4000
 #: Data sets and orders that closed forms are held against.
 NEAR_SETS, NEAR_ORDERS = 100, 2000
 #: Data sets and examples for the power; hyppo sees the first of these only, with its permutations.
