@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -122,16 +123,40 @@ def _delta(measure: Measure, x: Array, y: Array, mask: Array | None) -> Scalar:
 
 @partial(jax.jit, static_argnames=("count",))
 def _jackknife(measure: Measure, x: Array, y: Array, mask: Array | None, labels: Array, *, count: int) -> Scalar:
-    score = reweighted(measure, x, y, mask) if takes_weights(measure) else MaskedRows(measure, x, y)
-    counted = jnp.ones(x.shape[0], bool) if mask is None else mask
+    return jackknife_error(*leave_out(of_subsets(measure, x, y, mask).many, mask, labels, count))
+
+
+def of_subsets(measure: Measure, x: Array, y: Array, mask: Array | None) -> Any:
+    """The score as a function of weights that are 0 or 1, for any measure."""
+    return reweighted(measure, x, y, mask) if takes_weights(measure) else MaskedRows(measure, x, y)
+
+
+def leave_out(
+    scores: Callable[[Float[Array, "b n"]], Float[Array, "b"]],
+    mask: Bool[Array, "n"] | None,
+    labels: Int[Array, "n"],
+    count: int,
+) -> tuple[Float[Array, "count"], Bool[Array, "count"]]:
+    """The score without each group of rows, and whether the group has rows that count.
+
+    Args:
+      scores: from weights to scores.
+      mask: which rows count.
+      labels: the number of the group of each row.
+      count: how many groups there are.
+    """
+    counted = jnp.ones(labels.shape[0], bool) if mask is None else mask
 
     def without(indices: Int[Array, "b"]) -> tuple[Array, Array]:
         own = labels[None, :] == indices[:, None]
-        # A group of rows that do not count is none.
         exists = jnp.any(own & counted[None, :], axis=1)
-        return score.many((counted[None, :] & ~own).astype(jnp.float32)), exists
+        return scores((counted[None, :] & ~own).astype(jnp.float32)), exists
 
-    scores, exists = in_batches(without, count, BATCH_SIZE)
+    return in_batches(without, count, BATCH_SIZE)
+
+
+def jackknife_error(scores: Float[Array, "count"], exists: Bool[Array, "count"]) -> Scalar:
+    """The standard error from scores without one group each."""
     number = jnp.sum(exists, dtype=scores.dtype)
     mean = jnp.sum(jnp.where(exists, scores, 0)) / jnp.maximum(number, 1)
     squares = jnp.sum(jnp.where(exists, (scores - mean) ** 2, 0))

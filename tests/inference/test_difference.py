@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from jaxalign import measures
 from jaxalign.inference.bootstrap import bootstrap
@@ -50,6 +51,23 @@ def test_masked_rows_do_not_count():
         assert float(getattr(found, name)) == pytest.approx(float(getattr(expected, name)), abs=1e-5)
 
 
+@pytest.mark.parametrize("measure", [CKA, measures.rsa(comparison="kendall")], ids=["weights", "masks"])
+def test_jackknife(measure):
+    x, y, z = X[:15], Y[:15], Z[:15]
+    found = alignment_difference(measure, x, y, z, method="jackknife", level=0.9)
+    without = [np.delete(np.arange(15), i) for i in range(15)]
+    left = np.array([float(measure(x[i], y[i]) - measure(x[i], z[i])) for i in without])
+    np.testing.assert_allclose(found.replicates, left, atol=2e-5)
+    error = np.sqrt(14 / 15 * np.sum((left - left.mean()) ** 2))
+    assert float(found.standard_error) == pytest.approx(error, rel=1e-3)
+    difference = float(measure(x, y) - measure(x, z))
+    expected = difference + error * norm.ppf([0.05, 0.95])
+    np.testing.assert_allclose([found.low, found.high], expected, atol=1e-4)
+    assert float(found.pvalue) == pytest.approx(2 * norm.sf(abs(difference) / error), rel=1e-2)
+    same = alignment_difference(measure, x, y, y, method="jackknife")
+    assert float(same.pvalue) == 1
+
+
 def test_undefined_is_nan():
     found = alignment_difference(CKA, X, Y, np.ones_like(Z), samples=40, key=0)
     assert np.isnan(found.pvalue)
@@ -64,6 +82,8 @@ def test_undefined_is_nan():
         ({"samples": 10}, ValueError, "alignment_difference: samples must be at least"),
         ({"measure": measures.imd()}, ValueError, "alignment_difference: .*imd.*jackknife"),
         ({"key": "a"}, TypeError, "alignment_difference: key must be"),
+        ({"key": None}, ValueError, "alignment_difference: method='bootstrap' needs a key"),
+        ({"method": "delta"}, ValueError, "alignment_difference: method must be one of"),
     ],
 )
 def test_mistakes_are_named(settings, error, says):
