@@ -108,6 +108,7 @@ def everything(x, y):
     return {name: measure(x, y) for name, measure in VARIANTS.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ACTIONS)
 def test_claimed_invariances_hold_and_unclaimed_ones_fail(action):
     act = ACTIONS[action]

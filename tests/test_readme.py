@@ -50,7 +50,9 @@ def execute(blocks: list[Block], name: str) -> None:
             assert printed.getvalue().split() == block.output.split(), f"output of {name}, line {block.line}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/inference.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/quickstart.md", pytest.param("docs/inference.md", marks=pytest.mark.slow)]
+)
 def test_every_python_block_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / page).read_text(encoding="utf-8")

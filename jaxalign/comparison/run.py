@@ -67,7 +67,8 @@ def compare(
       ids_b: the same for `reps_b`.
       mask: `(n,)` booleans; rows that are `False` do not count, in all layers.
       max_memory: bytes that layers may take at a time (4 GiB by default); results and the
-        layers you pass in are not counted, and one pair of layers is held in any case.
+        layers you pass in are not counted, and one pair of layers is held in any case. To calibrate
+        scores that look at all pairs of examples, matrices of examples take up to 4 GiB more.
       resume: a folder for finished pieces. Run again with the same folder and the same layers,
         measures and mask, a comparison that was killed goes on where it was, with another
         `max_memory` if need be. Layers are recognized by their numbers (of a layer of more

@@ -79,6 +79,7 @@ def test_values_equal_the_definitions(x64):
         assert float(found[name]) == pytest.approx(value, rel=1e-10 if x64 else 2e-5), name
 
 
+@pytest.mark.slow
 def test_masked_rows_do_not_count():
     """What stands in for padding has no say, and no gradient; batches are those of the rows that count."""
     x, y = (v.astype(np.float32) for v in CASES["A"])

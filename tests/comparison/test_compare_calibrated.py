@@ -20,6 +20,7 @@ def models(layers):
     return {"one": layers(1), "two": layers(2), "noise": list(noise)}
 
 
+@pytest.mark.slow
 def test_each_pair_of_models_is_calibrated_like_its_layers(models):
     a, b = {"one": models["one"]}, {"two": models["two"], "noise": models["noise"]}
     result = ja.compare(a, b, measures=MEASURES, calibrate=39, key=7)
@@ -51,6 +52,7 @@ def test_one_side_is_mirrored_and_its_diagonal_is_never_the_best(models):
     assert [(p.model_a, p.model_b) for p in result.best()] == [("one", "two"), ("one", "noise"), ("two", "noise")]
 
 
+@pytest.mark.slow
 def test_blocks_of_layers_see_the_same_orders(models, monkeypatch):
     measure = ja.measures.cka(kernel=ja.RBF())
     whole = ja.compare(models, measures=measure, calibrate=23, key=1)

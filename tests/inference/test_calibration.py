@@ -97,6 +97,7 @@ def test_adjusted_pvalues_by_definition(float64):
     ).all()
 
 
+@pytest.mark.slow
 def test_undefined_scores_do_not_take_part():
     constant = np.ones((20, 2), np.float32)
     result = calibrate_layers(measures.cka(), [A[1], constant], [B[1]], permutations=39, key=0)
@@ -169,7 +170,15 @@ def test_scores_that_no_order_changes_are_not_significant():
     assert float(result.adjusted[1, 0]) == pytest.approx(0.025)
 
 
-@pytest.mark.parametrize("measure", [measures.cka(), measures.hsic(), measures.mutual_knn(k=3)], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "measure",
+    [
+        measures.cka(),
+        pytest.param(measures.hsic(), marks=pytest.mark.slow),
+        pytest.param(measures.mutual_knn(k=3), marks=pytest.mark.slow),
+    ],
+    ids=lambda m: m.name,
+)
 def test_a_layer_that_is_not_finite_spoils_no_other(measure):
     broken = A[0].copy()
     broken[3, 1] = np.nan

@@ -45,7 +45,11 @@ def over_all(measure, x, y):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("measure", MEASURES, ids=lambda m: m.definition)
+@pytest.mark.parametrize(
+    "measure",
+    [pytest.param(m, marks=pytest.mark.slow if i % 4 else ()) for i, m in enumerate(MEASURES)],
+    ids=lambda m: m.definition,
+)
 def test_the_mean_of_all_permutations(measure):
     """Also with a row that does not count and holds NaN, in which the rank and the counts would otherwise show."""
     x, y = inputs(measure)

@@ -67,6 +67,7 @@ def test_p_values_are_near_those_of_permutations():
     assert float(found.pvalue) == pytest.approx(expected, abs=0.012)
 
 
+@pytest.mark.slow
 def test_p_values_in_float32_and_with_a_mask():
     """Rows that do not count hold NaN; the median is over those that do. A mean far off takes no digits."""
     x, y = data(30, strength=1.0)

@@ -51,7 +51,9 @@ def test_masked_rows_do_not_count():
         assert float(getattr(found, name)) == pytest.approx(float(getattr(expected, name)), abs=1e-5)
 
 
-@pytest.mark.parametrize("measure", [CKA, measures.rsa(comparison="kendall")], ids=["weights", "masks"])
+@pytest.mark.parametrize(
+    "measure", [CKA, pytest.param(measures.rsa(comparison="kendall"), marks=pytest.mark.slow)], ids=["weights", "masks"]
+)
 def test_jackknife(measure):
     x, y, z = X[:15], Y[:15], Z[:15]
     found = alignment_difference(measure, x, y, z, method="jackknife", level=0.9)

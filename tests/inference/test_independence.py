@@ -41,6 +41,7 @@ def test_values():
     assert float(found["rv"].pvalue) > 0.01
 
 
+@pytest.mark.slow
 def test_nulls_agree():
     """For a dependence that is just to be seen."""
     x = data()[0]
@@ -55,6 +56,7 @@ def test_nulls_agree():
     assert pvalues["chi2"] == pytest.approx(pvalues["permutation"], abs=0.1)
 
 
+@pytest.mark.slow
 def test_any_measure_and_a_mask():
     x, y = data()
     mask = np.arange(40) % 3 != 1
@@ -97,6 +99,7 @@ def test_orders_within_groups():
         independence_test(x.astype(np.float32), y.astype(np.float32), null="moments", scheme=Within(labels))
 
 
+@pytest.mark.slow
 def test_samples():
     g = np.random.default_rng(0)
     x, y, z = (g.standard_normal(n).astype(np.float32) for n in (20, 30, 25))

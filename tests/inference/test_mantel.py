@@ -73,6 +73,7 @@ def test_it_is_the_permutation_test_of_rsa():
     assert float(found.pvalue) == pytest.approx(float(expected.pvalue))
 
 
+@pytest.mark.slow
 def test_masks_schemes_and_undefined_matrices():
     place = [0, 1, 2, 4, 5, 7]
     mask = np.isin(np.arange(9), place)

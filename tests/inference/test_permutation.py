@@ -33,8 +33,8 @@ def null_by_loop(measure, x, y, scheme, key, count, mask=None):
     [
         (measures.cka(kernel=ja.RBF()), Free()),
         (measures.mutual_knn(k=3), Within(np.arange(12) % 2)),
-        (measures.procrustes_distance(), Blocks(3)),
-        (measures.rsa(), CircularShift(2)),
+        pytest.param(measures.procrustes_distance(), Blocks(3), marks=pytest.mark.slow),
+        pytest.param(measures.rsa(), CircularShift(2), marks=pytest.mark.slow),
     ],
     ids=["cka", "knn", "procrustes", "rsa"],
 )
@@ -58,6 +58,7 @@ def test_the_null_is_that_of_all_orders(float64):
     assert float(result.pvalue) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 3999))
 
 
+@pytest.mark.slow
 def test_alternatives():
     measure = measures.cka(estimator="unbiased")
     results = {
@@ -72,6 +73,7 @@ def test_alternatives():
     assert float(distance.pvalue) == float(similarity.pvalue)
 
 
+@pytest.mark.slow
 def test_equal_scores_are_ties_whatever_their_rounding():
     constant = np.ones((12, 1), np.float32)
     shuffled_alike = np.concatenate([constant, X[:, :1] * 0], axis=1)
@@ -85,6 +87,7 @@ def test_equal_scores_are_ties_whatever_their_rounding():
     assert float(same.pvalue) == 1
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing(float64):
     x, y = X.astype(float), Y.astype(float)
     mask = np.array([True] * 9 + [False] * 3)

@@ -54,6 +54,8 @@ KINDS = {
     "predictions": measures.cohen_kappa(),
     "probabilities": measures.jensen_shannon(),
 }
+#: Those that are tested by default; all are among the slow tests.
+TYPICAL = ("features", "matrices", "matrices, unbiased", "ranks", "orders", "repeats", "neighbors", "regressors")
 
 
 def examples(measure):
@@ -79,8 +81,9 @@ def under(measure, x, y, mask, indices):
     return measure.reordering([x], [y], mask)(indices)[0, 0]
 
 
-@pytest.mark.parametrize("measure", KINDS.values(), ids=KINDS.keys())
-def test_a_reordered_signature_scores_like_the_reordered_input(measure, float64):
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=() if k in TYPICAL else pytest.mark.slow) for k in KINDS])
+def test_a_reordered_signature_scores_like_the_reordered_input(kind, float64):
+    measure = KINDS[kind]
     x, y = X.astype(np.float64), Y.astype(np.float64)
     indices = order_of(examples(measure), None, 0)
     value = under(measure, x, y, None, indices)
@@ -89,7 +92,14 @@ def test_a_reordered_signature_scores_like_the_reordered_input(measure, float64)
     assert abs(float(value) - float(measure(x, y))) > 1e-9  # or the order would not have been changed
 
 
-@pytest.mark.parametrize("kind", ["features", "matrices", "ranks", "orders", "neighbors", "folds", "predictions"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "matrices",
+        "folds",
+        *(pytest.param(k, marks=pytest.mark.slow) for k in ("features", "ranks", "orders", "neighbors", "predictions")),
+    ],
+)
 def test_rows_that_do_not_count_stay_where_they_are(kind, float64):
     measure = KINDS[kind]
     x, y = X.astype(np.float64), np.where(MASK[:, None], Y.astype(np.float64), np.nan)
@@ -100,7 +110,12 @@ def test_rows_that_do_not_count_stay_where_they_are(kind, float64):
 
 @pytest.mark.parametrize(
     ("kind", "count", "turned"),
-    [("matrices", 20, False), ("matrices", 21, True), ("ranks", 21, False), ("neighbors", 21, False)],
+    [
+        ("matrices", 21, True),
+        pytest.param("matrices", 20, False, marks=pytest.mark.slow),
+        pytest.param("ranks", 21, False, marks=pytest.mark.slow),
+        pytest.param("neighbors", 21, False, marks=pytest.mark.slow),
+    ],
 )
 def test_all_pairs_of_layers_see_one_order(kind, count, turned, float64):
     measure = KINDS[kind]
@@ -159,7 +174,8 @@ def test_every_measure_has_a_null_or_says_why_not(name):
     indices = order_of(examples(measure), None, 5)
     moved = measure(X, reordered(measure, Y, indices))
     if not measure.paired:
-        np.testing.assert_allclose(moved, measure(X, Y), rtol=1e-4, atol=1e-6)
+        # Random signs that imd is estimated by are those of rows, and now meet others.
+        np.testing.assert_allclose(moved, measure(X, Y), rtol=1e-4, atol=2e-3 if name == "imd" else 1e-6)
         with pytest.raises(ValueError, match=f"permutation_test: {name} compares clouds of points"):
             permutation_test(measure, X, Y, permutations=3, key=0)
         return

@@ -132,6 +132,7 @@ def test_weighted_kernel_alignment_is_that_of_the_draws():
     assert float(found[0]) == pytest.approx(resampled.kernel_score(k, m, WEIGHTS, "none", "cosine"), rel=2e-5)
 
 
+@pytest.mark.slow
 def test_equal_weights_and_a_far_mean_change_nothing():
     """Twice every example: the estimators without bias stay, as the copies are no pairs; so do levels of matrices."""
     x, y = inputs(measures.cka())
@@ -186,6 +187,7 @@ def test_weighted_neighbors_are_those_of_the_draws(make, agreement):
     assert np.isnan(found[2])  # two examples have no four neighbors
 
 
+@pytest.mark.slow
 def test_neighbors_far_down_the_order_are_found():
     """Lists are read to a depth that is nearly always enough, and to the end when it is not."""
     generator = np.random.default_rng(2)
@@ -211,6 +213,7 @@ def test_weighted_rows_are_repeated_rows():
     assert float(found[0]) == pytest.approx(float(expected), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_many_blocks_of_rows_are_one(monkeypatch):
     from jaxalign.inference import reweighted_kernels
 
