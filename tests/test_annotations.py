@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 from jaxtyping import install_import_hook
 
@@ -58,6 +60,7 @@ print("checked")
 """
 
 
+@pytest.mark.slow
 def test_annotations_hold_at_run_time():
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", PROGRAM], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-4000:]

@@ -305,6 +305,7 @@ def test_layers_of_different_dtypes_meet_in_the_widest():
     np.testing.assert_allclose(measure.matrix(a), measure.matrix([x.astype("float64") for x in a]), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_measures_that_claim_to_be_metrics_are():
     """The triangle inequality for every three of some inputs, and 0 from an input to itself."""
     inputs = [X, Y, rows(30, 5, 20), X + 0.1 * Y, rows(30, 5, 21), Y[::-1] * 1.0]

@@ -71,6 +71,7 @@ def test_relations():
     assert np.isinf(ja.kernel_mutual_information(10 * x, 10 * y, kernel=Linear()))
 
 
+@pytest.mark.slow
 def test_masked_rows_do_not_count():
     mask = np.arange(20) % 3 != 1
     x, y = (v[:20].astype(np.float32) for v in CASES["A"])

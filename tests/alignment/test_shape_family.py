@@ -85,6 +85,7 @@ def test_a_turned_input_is_at_no_distance_and_has_a_gradient():
     assert float(ja.correlation_match(x, x[:, ::-1])) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_masked_rows_do_not_count():
     mask = np.arange(64) % 4 != 1
     x, y = X[:, :6].astype(np.float32), Y[:, :7].astype(np.float32)

@@ -113,6 +113,7 @@ def test_what_is_not_defined_is_nan():
     assert np.isfinite(soft_knn(x, y, k=19))
 
 
+@pytest.mark.slow
 def test_all_layers_at_once():
     """Of two widths, so that layers are not in the order of their stacks; of any size."""
     x, y = (v[:20].astype(np.float32) for v in CASES["A"])
