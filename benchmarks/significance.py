@@ -60,8 +60,8 @@ def cases() -> Iterator[Case]:
         "HSIC permutation test, 1000 orders, n=500, d=32",
         lambda: _run(permutation_test(RBF_HSIC, *on_device, permutations=1000, key=0)),
         {
-            "torch, kernels centered once": lambda: gather_loop(*small, 1000),
-            "hyppo Hsic, 1 worker": lambda: Hsic().test(*small, reps=1000, auto=False, workers=1).pvalue,
+            "torch, kernels centered once": lambda: gather_loop(small[0], small[1], 1000),
+            "hyppo Hsic, 1 worker": lambda: Hsic().test(small[0], small[1], reps=1000, auto=False, workers=1).pvalue,
         },
         {"torch, kernels centered once": 6, "hyppo Hsic, 1 worker": 100},
         repeats=3,
@@ -70,7 +70,7 @@ def cases() -> Iterator[Case]:
     yield Case(
         "linear CKA permutation test, 1000 orders, n=500, d=32",
         lambda: _run(permutation_test(measures.cka(), *on_device, permutations=1000, key=0)),
-        {"torch, kernels centered once": lambda: gather_loop(*small, 1000, linear=True)},
+        {"torch, kernels centered once": lambda: gather_loop(small[0], small[1], 1000, linear=True)},
         repeats=3,
     )
     large = layers(2, 1500, 128)
@@ -78,7 +78,7 @@ def cases() -> Iterator[Case]:
     yield Case(
         "HSIC in closed form (two moments), n=1500, d=128",
         lambda: _run(closed_form_test(RBF_HSIC, *stored, null="gamma")),
-        {"torch, kernels centered once, 200 orders": lambda: gather_loop(*large, 200)},
+        {"torch, kernels centered once, 200 orders": lambda: gather_loop(large[0], large[1], 200)},
         {"torch, kernels centered once, 200 orders": 200},
         repeats=9,
         target_number="15",
