@@ -27,7 +27,7 @@ FLOORS: dict[str, tuple[int, int]] = {
     "engines": (2, 1),
     "signatures": (2, 2),
     "alignment": (3, 0),
-    "stitching": (3, 0),
+    "stitching": (3, 1),
     "identifiability": (3, 0),
     "dynamics": (3, 0),
     "losses": (4, 0),

@@ -150,14 +150,14 @@ def check_neighbors(function: str, k: Any, rows: int) -> None:
         raise ValueError(f"{function}: k must be smaller than the number of rows ({rows}), self excluded, got {k}")
 
 
-def check_ridge(function: str, value: Any) -> None:
+def check_ridge(function: str, value: Any, *, argument: str = "ridge") -> None:
     """Raise unless `value` is a number that may be added to variances: real, one only, not negative."""
     if isinstance(value, bool) or not (isinstance(value, (int, float)) or hasattr(value, "shape")):
-        raise TypeError(f"{function}: ridge must be a number, got {describe(value)}")
+        raise TypeError(f"{function}: {argument} must be a number, got {describe(value)}")
     if getattr(value, "shape", ()) != ():
-        raise ValueError(f"{function}: ridge must be one number, got {describe(value)}")
+        raise ValueError(f"{function}: {argument} must be one number, got {describe(value)}")
     if isinstance(value, (int, float)) and not value >= 0:
-        raise ValueError(f"{function}: ridge must be at least 0, got {value}")
+        raise ValueError(f"{function}: {argument} must be at least 0, got {value}")
 
 
 def check_positive(function: str, argument: str, value: Any) -> None:

@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 def jit(*, static: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Compile a public function whose positional parameters, and `mask`, are arrays.
+    """Compile a public function whose positional parameters, and `mask` and `weights`, are arrays.
 
     Arrays of other libraries (NumPy, torch, anything with `__array__` or DLPack) are
     converted at the door, so that the error for a wrong one names the function and
@@ -32,7 +32,7 @@ def jit(*, static: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[
         parameters = inspect.signature(fn).parameters.values()
         annotations = {p.name: p.annotation for p in parameters}
         positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        arrays = {*positional, "mask"} - set(static)
+        arrays = {*positional, "mask", "weights"} - set(static)
         optional = {p.name for p in parameters if p.default is None}
 
         def taken(argument: str, value: Any) -> Any:

@@ -1,0 +1,15 @@
+"""Going on from one model's layer with another model: maps between layers, and what they cost on the task.
+
+Closed forms (`least_squares`, `ridge`, `ridge_path`, `low_rank`, `orthogonal`, `permutation`, `partial_least_squares`)
+take activations of two layers on the same examples and return a `LinearStitch`, a map that can be called.
+"""
+
+from jaxalign.stitching.low_rank import low_rank as low_rank
+from jaxalign.stitching.maps import LinearStitch as LinearStitch
+from jaxalign.stitching.partial_least_squares import partial_least_squares as partial_least_squares
+from jaxalign.stitching.permutation_map import permutation as permutation
+from jaxalign.stitching.regression import least_squares as least_squares
+from jaxalign.stitching.regression import ridge as ridge
+from jaxalign.stitching.ridge_path import RidgePath as RidgePath
+from jaxalign.stitching.ridge_path import ridge_path as ridge_path
+from jaxalign.stitching.rotation import orthogonal as orthogonal
