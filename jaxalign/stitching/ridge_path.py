@@ -103,7 +103,7 @@ def ridge_path(
       >>> x = jnp.array([[0., 1.], [1., 0.], [2., 2.], [3., 1.], [0., 0.]])
       >>> path = ridge_path(x, x[:, :1], penalties=(1e-3, 1e-1))
       >>> int(path.chosen), [round(float(v), 3) for v in path.degrees_of_freedom]
-      (0, [2.996, 2.701])
+      (0, [2.997, 2.725])
 
     Reference:
       Golub, Heath and Wahba (1979); Allen (1974) for leave-one-out. KARE: Jacot et al. (2020), arXiv:2006.09796.
