@@ -6,6 +6,8 @@ take activations of two layers on the same examples and return a `LinearStitch`,
 
 from jaxalign.stitching.low_rank import low_rank as low_rank
 from jaxalign.stitching.maps import LinearStitch as LinearStitch
+from jaxalign.stitching.matrix import StitchMatrix as StitchMatrix
+from jaxalign.stitching.matrix import stitch_matrix as stitch_matrix
 from jaxalign.stitching.partial_least_squares import partial_least_squares as partial_least_squares
 from jaxalign.stitching.permutation_map import permutation as permutation
 from jaxalign.stitching.regression import least_squares as least_squares
