@@ -78,7 +78,7 @@ def chosen_errors(
     criterion = _gcv_errors if select == "gcv" else _loo_errors
     chosen = ridges[jnp.argmin(criterion(spectrum, targets, ridges), axis=0)]
     # Each feature of a target is shrunk with the penalty of that target.
-    shrunk = gram_matmul(spectrum.shrunk(chosen), targets.members)
+    shrunk = targets.spread(spectrum.shrunk(chosen))
     return targets.errors(matmul(spectrum.test, shrunk * spectrum.known)), chosen / square
 
 

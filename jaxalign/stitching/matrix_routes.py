@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import field, replace
+from itertools import accumulate
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxalign._core.least_squares import Decomposition, decompose
@@ -41,16 +41,22 @@ class Targets:
     Attributes:
       train: `(t, q)`, features of all of them.
       test: `(m, q)`.
-      members: `(q, l)`, 1 where a feature is one of a layer's.
+      widths: how many features each of the `l` layers has.
     """
 
     train: Float[Array, "t q"]
     test: Float[Array, "m q"]
-    members: Float[Array, "q l"]
+    widths: tuple[int, ...] = field(metadata={"static": True})
 
     def sums(self, values: Float[Array, "k q"]) -> Float[Array, "k l"]:
-        """Sums over the features of each layer."""
-        return matmul(values, self.members)
+        """Sums over the features of each layer; what is no number in one stays there."""
+        ends = list(accumulate(self.widths))
+        parts = zip(self.widths, ends, strict=True)
+        return jnp.stack([jnp.sum(values[:, end - width : end], axis=1) for width, end in parts], axis=1)
+
+    def spread(self, values: Float[Array, "k l"]) -> Float[Array, "k q"]:
+        """One value for each layer as one for each feature."""
+        return jnp.repeat(values, jnp.asarray(self.widths), axis=1, total_repeat_length=sum(self.widths))
 
     def errors(self, predicted: Float[Array, "m q"]) -> Float[Array, "l"]:
         """The mean over held-out rows of the squared distance of each layer from what is predicted."""
@@ -83,11 +89,9 @@ def row_products(layer: SplitRows) -> RowProducts:
 @jax.jit
 def side_by_side(layers: list[SplitRows]) -> Targets:
     """Several layers as one."""
-    widths = np.array([layer.train.shape[1] for layer in layers])
-    members = jnp.asarray(np.repeat(np.eye(len(layers)), widths, axis=0), layers[0].train.dtype)
-    return Targets(
-        *(jnp.concatenate(rows, axis=1) for rows in ([x.train for x in layers], [x.test for x in layers])), members
-    )
+    widths = tuple(layer.train.shape[1] for layer in layers)
+    train, test = (jnp.concatenate(rows, axis=1) for rows in ([x.train for x in layers], [x.test for x in layers]))
+    return Targets(train, test, widths)
 
 
 def padded(layer: SplitRows) -> SplitRows:

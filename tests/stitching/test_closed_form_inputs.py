@@ -1,4 +1,4 @@
-"""What closed forms of maps take: masks, weights, tokens, feature maps, small types, transformations of JAX, mistakes."""
+"""What closed forms of maps take: masks, weights, tokens, feature maps, small types, mistakes; jit and vmap."""
 
 from __future__ import annotations
 
