@@ -143,7 +143,8 @@ def _spread(function: str, argument: str, value: Array | None, lead: tuple[int, 
 
 def _shares(rows: int, dtype: jnp.dtype, counts: Array | None, weights: Array | None) -> Float[Array, "n"]:
     """Weights of sum 1, 0 for rows that do not count; NaN where a weight is negative or NaN, or none is left."""
-    shares = jnp.ones(rows, dtype) if weights is None else weights.astype(dtype)
+    # Behind a barrier, or a compiler spends its time on sums of a million ones.
+    shares = lax.optimization_barrier(jnp.ones(rows, dtype)) if weights is None else weights.astype(dtype)
     if counts is not None:
         shares = jnp.where(counts, shares, 0)
     if weights is not None:
