@@ -1,0 +1,10 @@
+"""One network's activations fed to another: maps in closed form, maps that are trained, and what they cost."""
+
+from jaxalign.stitching.affine import Affine as Affine
+from jaxalign.stitching.affine import Conv1x1 as Conv1x1
+from jaxalign.stitching.affine import TokenAffine as TokenAffine
+from jaxalign.stitching.nonlinear_modules import MLP as MLP
+from jaxalign.stitching.nonlinear_modules import Residual as Residual
+from jaxalign.stitching.permutation_module import Permutation as Permutation
+from jaxalign.stitching.restricted_modules import LowRank as LowRank
+from jaxalign.stitching.restricted_modules import Orthogonal as Orthogonal
