@@ -3,6 +3,10 @@
 from jaxalign.stitching.affine import Affine as Affine
 from jaxalign.stitching.affine import Conv1x1 as Conv1x1
 from jaxalign.stitching.affine import TokenAffine as TokenAffine
+from jaxalign.stitching.losses import cross_entropy as cross_entropy
+from jaxalign.stitching.losses import kl_divergence as kl_divergence
+from jaxalign.stitching.losses import squared as squared
+from jaxalign.stitching.losses import zero_one as zero_one
 from jaxalign.stitching.nonlinear_modules import MLP as MLP
 from jaxalign.stitching.nonlinear_modules import Residual as Residual
 from jaxalign.stitching.permutation_module import Permutation as Permutation
