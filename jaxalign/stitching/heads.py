@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,28 +108,31 @@ def as_head(function: str, head: Any) -> Head:
     return Head(head, _OfPytree())
 
 
-def head_outputs(function: str, head: Head, z: Any, source: str) -> jax.ShapeDtypeStruct:
-    """Shape and type of what the head makes of activations like `z`; nothing is computed.
+def output_shape(function: str, argument: str, call: Callable[[Any], Any], z: Any, source: str) -> jax.ShapeDtypeStruct:
+    """Shape and type of what a head or a stitching module makes of activations; nothing is computed.
 
     Args:
       function: for the message.
-      head: the head.
-      z: an array, or its shape and type.
-      source: where `z` comes from, for the message.
+      argument: what `call` came as, for the message.
+      call: takes activations.
+      z: activations, an array or its shape and type.
+      source: where they come from, for the message.
 
     Raises:
-      ValueError: when the head does not take them, or returns something else than one array with a row for each.
+      ValueError: when `call` does not take them, or returns something else than one array with a row for each.
     """
     try:
-        outputs = jax.eval_shape(head, z)
-    except Exception as error:
-        width = f"width {z.shape[-1]}, shape {tuple(z.shape)}"
+        outputs = jax.eval_shape(call, z)
+    except Exception as error:  # whatever a user's network raises
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
-            f"{function}: head must take what {source} gives ({width}, {z.dtype}); it failed with "
-            f"{type(error).__name__}: {reason}"
+            f"{function}: {argument} must take {source}, of width {z.shape[-1]} and shape {tuple(z.shape)}; it failed "
+            f"with {type(error).__name__}: {reason}"
         ) from error
-    if not isinstance(outputs, jax.ShapeDtypeStruct) or outputs.ndim < 2 or outputs.shape[0] != z.shape[0]:
-        got = describe(outputs) if isinstance(outputs, jax.ShapeDtypeStruct) else f"a {type(outputs).__name__}"
-        raise ValueError(f"{function}: head must return one array of shape ({z.shape[0]}, ..., outputs), got {got}")
+    if not isinstance(outputs, jax.ShapeDtypeStruct):
+        raise ValueError(f"{function}: {argument} must return one array, got a {type(outputs).__name__}")
+    if outputs.ndim < 2 or outputs.shape[0] != z.shape[0]:
+        raise ValueError(
+            f"{function}: {argument} must return an array of shape ({z.shape[0]}, ..., features), got {outputs.shape}"
+        )
     return outputs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
@@ -75,8 +74,7 @@ class _Copies:
         self.graphdef, self.state = nnx.split(module)
 
     def __call__(self) -> StitchModule:
-        # Mapped, so that variables are new ones, of the trace that asks for them.
-        return nnx.merge(self.graphdef, jax.tree.map(lambda leaf: leaf, self.state))
+        return nnx.merge(self.graphdef, self.state, copy=True)  # variables of the trace that asks for them
 
 
 def closed_form(function: str, stitch: ClosedForm) -> tuple[Float[Array, "d_in d_out"], Float[Array, "d_out"]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 
-from jaxalign.stitching.heads import as_head, head_outputs
+from jaxalign.stitching.heads import as_head, output_shape
 
 Z = jnp.asarray(np.random.default_rng(0).standard_normal((5, 4)), jnp.float32)
 
@@ -101,13 +101,13 @@ def test_parameters_have_no_gradient_but_activations_do(kind):
 
 def test_what_a_head_does_not_take_is_an_error_that_names_widths():
     head = as_head("fit", nnx.Linear(4, 3, rngs=nnx.Rngs(0)))
-    assert head_outputs("fit", head, Z, "the module").shape == (5, 3)
-    with pytest.raises(ValueError, match=r"fit: head must take what the module gives \(width 7, shape \(5, 7\), float"):
-        head_outputs("fit", head, jnp.ones((5, 7)), "the module")
-    with pytest.raises(ValueError, match=r"head must return one array of shape \(5, ..., outputs\), got .* \(5,\)"):
-        head_outputs("fit", as_head("fit", lambda z: z[:, 0]), Z, "y")
-    with pytest.raises(ValueError, match="got a tuple"):
-        head_outputs("fit", as_head("fit", lambda z: (z, z)), Z, "y")
+    assert output_shape("fit", "head", head, Z, "y").shape == (5, 3)
+    with pytest.raises(ValueError, match=r"fit: head must take y, of width 7 and shape \(5, 7\); it failed with"):
+        output_shape("fit", "head", head, jnp.ones((5, 7)), "y")
+    with pytest.raises(ValueError, match=r"head must return an array of shape \(5, ..., features\), got \(5,\)"):
+        output_shape("fit", "head", as_head("fit", lambda z: z[:, 0]), Z, "y")
+    with pytest.raises(ValueError, match="head must return one array, got a tuple"):
+        output_shape("fit", "head", as_head("fit", lambda z: (z, z)), Z, "y")
 
 
 @pytest.mark.parametrize(
