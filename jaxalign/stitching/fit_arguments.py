@@ -43,7 +43,7 @@ class Task:
     block: int | None
 
     def examples(self, x: Any, y: Any, mask: Any, weights: Any, *, of: str = "") -> tuple[Examples, Loss]:
-        """Checked data with targets, padding set to 0, and the loss that fits them.
+        """Checked data with targets, padding filled, and the loss that fits them.
 
         Args:
           x: activations that come in.
@@ -63,7 +63,7 @@ class Task:
                 f"{self.function}: {y_name} must have one row for each of the {rows} of {x_name}, got {describe(y)}"
             )
         weights = _row_weights(self.function, mask, weights, rows, accum_dtype(x))
-        x, y = (_without_padding(a, weights) for a in (x, y))
+        x, y = (_filled(a, weights) for a in (x, y))
         outputs = output_shape(self.function, "module", _copied(self.module), x, x_name)
         targets = y
         if self.head is not None:
@@ -197,8 +197,15 @@ def _row_weights(function: str, mask: Any, weights: Any, rows: int, dtype: jnp.d
     return weights
 
 
-def _without_padding(a: Array, weights: Array | None) -> Array:
-    return a if weights is None else jnp.where((weights > 0).reshape(-1, *[1] * (a.ndim - 1)), a, 0)
+def _filled(a: Array, weights: Array | None) -> Array:
+    """Padding made copies of the first row that counts, as `fill_rows` does for matrices.
+
+    Of zeros some heads and losses are NaN, which would reach the gradient whatever its weight.
+    """
+    if weights is None:
+        return a
+    counts = weights > 0
+    return jnp.where(counts.reshape(-1, *[1] * (a.ndim - 1)), a, a[jnp.argmax(counts)][None])
 
 
 def _check_loss(function: str, loss: Callable[..., Any], outputs: jax.ShapeDtypeStruct, targets: Array) -> None:

@@ -23,7 +23,7 @@ class Examples:
     """What goes into the stitching module, what should come out of the head, and how much each row counts.
 
     Attributes:
-      x: shape `(n, ...)`.
+      x: shape `(n, ...)`; padding holds a row that counts, of which every network and loss can be taken.
       targets: shape `(n, ...)`.
       weights: shape `(n,)`, 0 for padding; None when all rows count the same.
     """
@@ -99,8 +99,7 @@ def loss_sums(
     if examples.weights is None:
         return jnp.sum(losses), (jnp.asarray(examples.rows, losses.dtype), rest)
     weights = examples.weights.astype(losses.dtype)
-    # What a loss makes of padding may be NaN, which a product with 0 would keep.
-    return jnp.sum(jnp.where(weights > 0, losses, 0) * weights), (jnp.sum(weights), rest)
+    return jnp.sum(losses * weights), (jnp.sum(weights), rest)
 
 
 def penalized(problem: Problem, params: nnx.State) -> Scalar:

@@ -100,13 +100,13 @@ def test_targets_are_labels_or_what_the_intact_model_makes_or_the_other_side():
         np.testing.assert_allclose(result.losses, [values.mean()], rtol=2e-4, err_msg=name)
 
 
-def numpy_sgd(x, y, batches, rate=0.005):
+def numpy_sgd(x, y, batches, rate=0.005, penalty=0.0):
     kernel, bias = (np.asarray(p, np.float64) for p in (affine().kernel[...], affine().bias[...]))
     losses = []
     for rows in batches:
         residual = x[rows] @ kernel + bias - y[rows]
-        losses.append((residual**2).sum(1).mean())
-        kernel = kernel - rate * 2 * x[rows].T @ residual / len(rows)
+        losses.append((residual**2).sum(1).mean() + penalty * (kernel**2).sum())
+        kernel = kernel - rate * 2 * (x[rows].T @ residual / len(rows) + penalty * kernel)
         bias = bias - rate * 2 * residual.mean(0)
     return kernel, bias, losses
 
@@ -125,12 +125,13 @@ def drawn(key, size, steps, n=N):
         ({"accumulate": 7}, None),
         ({"batch_size": 16, "key": 3}, 16),
         ({"batch_size": 8, "accumulate": 2, "key": 3}, 16),
+        ({"batch_size": 4, "accumulate": 4, "key": 3, "penalty": 0.5}, 16),
     ],
     ids=str,
 )
 def test_batches_are_drawn_without_replacement_and_accumulated(settings, size):
     batches = [np.arange(N)] * 8 if size is None else drawn(3, size, 8)
-    kernel, bias, losses = numpy_sgd(X, Y, batches)
+    kernel, bias, losses = numpy_sgd(X, Y, batches, penalty=settings.get("penalty", 0.0))
     result = fit(affine(), f32(X), f32(Y), optimizer=SGD, steps=8, **settings)
     np.testing.assert_allclose(result.losses, losses, rtol=1e-5)
     np.testing.assert_allclose(weights(result)[0], kernel, rtol=1e-4, atol=1e-5)
@@ -152,6 +153,20 @@ def test_padding_may_hold_anything_and_does_not_count(settings):
     kernel, _, losses = numpy_sgd(X, Y, batches)
     np.testing.assert_allclose(result.losses, losses, rtol=1e-5)
     np.testing.assert_allclose(weights(result)[0], kernel, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"accumulate": 7}], ids=str)
+def test_padding_does_not_break_heads_that_cannot_take_zeros(settings):
+    def unit(z):
+        return z / jnp.linalg.norm(z, axis=1, keepdims=True)  # 0 / 0 for a row of zeros
+
+    module = Affine(P, Q, rngs=nnx.Rngs(0), use_bias=False)
+    mask = jnp.arange(N) < 50
+    run = fit(
+        module, f32(X), f32(Y), optimizer=SGD, steps=3, head=unit, mask=mask, held_out=(f32(X), f32(Y)), **settings
+    )
+    whole = fit(module, f32(X[:50]), f32(Y[:50]), optimizer=SGD, steps=3, head=unit)
+    np.testing.assert_allclose(run.losses, whole.losses, rtol=1e-5)
 
 
 def test_weights_are_repetitions():

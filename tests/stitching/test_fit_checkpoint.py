@@ -21,6 +21,7 @@ from jaxalign.stitching.checkpoint import Checkpoints, data_digest
 RNG = np.random.default_rng(0)
 X, Y = (jnp.asarray(RNG.standard_normal((40, d)), jnp.float32) for d in (5, 4))
 ADAM = optax.adam(0.01)
+training_of_fit = sys.modules["jaxalign.stitching.fit"]  # the function has the name of its file
 
 
 class Noisy(nnx.Module):
@@ -82,13 +83,23 @@ def killed(tmp_path, monkeypatch):
     return tmp_path / "run"
 
 
-def test_a_killed_run_goes_on_to_the_same_numbers(killed, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_numbers(killed, tmp_path, monkeypatch):
     whole = run(tmp_path / "whole")
     without = fit(Noisy(rngs=nnx.Rngs(0)), X, Y, **{**SETTINGS, "checkpoint_every": None})
     same(whole, without)
+    first = []
+    train = training_of_fit.train
+
+    def recorded(problem, training, losses, step, stop):
+        first.append(int(step))
+        return train(problem, training, losses, step, stop)
+
+    monkeypatch.setattr(training_of_fit, "train", recorded)
     same(run(killed), whole)
+    assert first == [18, 21, 24, 28]
     assert [entry.name for entry in killed.iterdir()] == ["30"]
     same(run(killed), whole)  # a finished run is read
+    assert len(first) == 4
 
 
 def test_early_stopping_goes_on_where_it_was(tmp_path):
