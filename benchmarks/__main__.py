@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.timing import machine, pin
 
-TIMED = ("all_pairs", "neighbors", "pairs", "catalogue", "measures", "significance")
+TIMED = ("all_pairs", "neighbors", "pairs", "catalogue", "measures", "significance", "stitching_training")
 MEASURED = ("accuracy", "memory", "compilation", "inference_validity", "coverage")
 
 

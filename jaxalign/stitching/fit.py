@@ -22,7 +22,7 @@ from jaxalign.stitching.fit_arguments import check_penalty, checked_key, checked
 from jaxalign.stitching.held_out_rows import check_held_out, look_steps, split_rows
 from jaxalign.stitching.losses import Loss
 from jaxalign.stitching.objective import Examples, Problem, Weights, mean_loss
-from jaxalign.stitching.training import Training, advance, epoch_order, start, train
+from jaxalign.stitching.training import Training, advance, row_order, start, train
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +291,7 @@ def _result(graphdef: nnx.GraphDef, run: _Run, looks: np.ndarray, patience: int 
 
 def _facts(problem: Problem, run: _Run, looked_at: Examples | None, **settings: Any) -> dict[str, Any]:
     """All that determines the numbers of a run, so that a checkpoint of another one is told from it."""
-    order = None if problem.key is None else epoch_order(problem, jnp.asarray(0))
+    order = None if problem.key is None else row_order(problem, jnp.asarray(0))
     return {
         **settings,
         "batch_size": problem.batch_size,

@@ -12,6 +12,7 @@ import optax
 
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
+from jaxalign.stitching.minibatches import epoch_order
 from jaxalign.stitching.objective import Examples, Problem, Weights, objective, value_and_gradient
 
 
@@ -64,9 +65,9 @@ def train(
       The new `step`, `training` and `losses`. At a loss that is not finite, which is recorded, the weights are the
       previous ones.
     """
-    draw, step_once = epoch_order, advance
+    draw, step_once = row_order, advance
     if many:
-        draw = jax.vmap(epoch_order, in_axes=(_member_axes(problem), None))
+        draw = jax.vmap(row_order, in_axes=(_member_axes(problem), None))
         step_once = jax.vmap(advance, in_axes=(_member_axes(problem), 0, 0 if _draws(problem) else None, None))
 
     def more(carry: tuple[Any, ...]) -> Array:
@@ -96,12 +97,11 @@ def _member_axes(problem: Problem) -> Any:
     return dataclasses.replace(shared, key=0 if _draws(problem) else None, penalty=0)
 
 
-def epoch_order(problem: Problem, epoch: Int[Array, ""]) -> Int[Array, "n"]:
-    """The rows in a random order, those that do not count at the end."""
-    assert problem.key is not None
-    order = jax.random.permutation(jax.random.fold_in(problem.key, epoch), problem.examples.rows)
+def row_order(problem: Problem, epoch: Int[Array, ""]) -> Int[Array, "n"]:
+    """The rows in the random order of an epoch, padding at the end."""
     weights = problem.examples.weights
-    return order if weights is None else order[jnp.argsort(weights[order] <= 0, stable=True)]
+    assert problem.key is not None
+    return epoch_order(problem.key, epoch, problem.examples.rows, None if weights is None else weights > 0)
 
 
 def _batch(problem: Problem, order: Int[Array, "n"] | None, number: Int[Array, ""]) -> Examples:
