@@ -122,7 +122,7 @@ def fit_pairs(
         for members_b in by_shape(b):
             x, y = [a[i] for i in members_a], [b[j] for j in members_b]
             kernel, bias, history = _train_group(
-                x, y, mask, key, penalty, optimizer=optimizer, steps=steps, affine=affine, batch_size=batch_size
+                x, y, mask, key, penalty or None, optimizer=optimizer, steps=steps, affine=affine, batch_size=batch_size
             )
             if losses is None:
                 losses = np.zeros((len(a), len(b), steps), history.dtype)
@@ -145,7 +145,7 @@ def _train_group(
     layers_b: list[Array],
     mask: Bool[Array, "n"] | None,
     key: Array | None,
-    penalty: Scalar,
+    penalty: Scalar | None,
     *,
     optimizer: optax.GradientTransformation,
     steps: int,
@@ -172,14 +172,16 @@ def _train_group(
     # What belongs to a pair: scalars of the optimizer are `(A, B)`, matrices `(A, p, B, q)`.
     axes = jax.tree.map(lambda leaf: leaf.ndim // 2, shape)
     update = jax.vmap(jax.vmap(optimizer.update, in_axes=(1, axes, 1), out_axes=(1, axes)))
-    penalty = jnp.asarray(penalty, dtype)
 
     def step(carry: tuple[Array, Any, Any], number: Int[Array, ""]) -> tuple[tuple[Array, Any, Any], Array]:
         kernels, state, order = carry
         gradient, losses, order = slopes(kernels, number, order)
+        if penalty is not None:
+            factor = jnp.asarray(penalty, dtype)
+            gradient = gradient + 2 * factor * kernels
+            losses = losses + factor * jnp.sum(kernels * kernels, axis=(1, 3))
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
-            updates, state = update(gradient + 2 * penalty * kernels, state, kernels)
-        losses = losses + penalty * jnp.sum(kernels * kernels, axis=(1, 3))
+            updates, state = update(gradient, state, kernels)
         return (cast(Array, optax.apply_updates(kernels, updates)), state, order), losses
 
     kernels = jnp.zeros((x.shape[0], p, *y.shape[1:]), dtype)
