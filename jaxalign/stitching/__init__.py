@@ -5,6 +5,8 @@ from jaxalign.stitching.affine import Conv1x1 as Conv1x1
 from jaxalign.stitching.affine import TokenAffine as TokenAffine
 from jaxalign.stitching.fit import FitResult as FitResult
 from jaxalign.stitching.fit import fit as fit
+from jaxalign.stitching.fit_many import FitMany as FitMany
+from jaxalign.stitching.fit_many import fit_many as fit_many
 from jaxalign.stitching.fit_pairs import PairMaps as PairMaps
 from jaxalign.stitching.fit_pairs import fit_pairs as fit_pairs
 from jaxalign.stitching.losses import cross_entropy as cross_entropy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
@@ -81,7 +82,8 @@ class Permutation(StitchModule):
 
     def indices(self) -> Int[Array, "d"]:
         """Which unit comes out at each place in the best one-to-one matching: the map is `x[:, indices]`."""
-        rows, columns = hungarian_algorithm(-widen(self.logits[...]))
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes floats with 64-bit types on
+            rows, columns = hungarian_algorithm(-widen(self.logits[...]))
         return jnp.zeros(self.d_out, jnp.int32).at[columns].set(rows.astype(jnp.int32))
 
     def hard(self) -> Float[Array, "d d"]:

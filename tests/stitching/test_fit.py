@@ -169,7 +169,7 @@ def test_padding_does_not_break_heads_that_cannot_take_zeros(settings):
     np.testing.assert_allclose(run.losses, whole.losses, rtol=1e-5)
 
 
-def test_weights_are_repetitions():
+def test_weights_are_repetitions(x64):
     counts = RNG.integers(0, 3, N)
     result = fit(affine(), f32(X), f32(Y), optimizer=SGD, steps=6, weights=f32(counts))
     kernel, _, losses = numpy_sgd(X, Y, [np.repeat(np.arange(N), counts)] * 6)
@@ -254,7 +254,7 @@ class Noisy(nnx.Module):
         return self.affine(self.dropout(self.norm(x)))
 
 
-def test_dropout_and_statistics_work_and_the_given_module_stays_as_it_is():
+def test_dropout_and_statistics_work_and_the_given_module_stays_as_it_is(x64):
     module = Noisy(rngs=nnx.Rngs(0))
     before = [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(module, nnx.Param, nnx.BatchStat))]
     result = fit(module, f32(X), f32(Y), optimizer=SGD, steps=40, held_out=(f32(X), f32(Y)), accumulate=2)

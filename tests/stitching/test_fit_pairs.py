@@ -91,7 +91,7 @@ def test_an_offset_does_not_cost_accuracy():
     np.testing.assert_allclose(shifted.losses, near.losses, rtol=2e-3)
 
 
-def test_optimizers_are_separate_for_each_pair():
+def test_optimizers_are_separate_for_each_pair(x64):
     """A bound on the length of a gradient is one for each pair."""
     clipped = optax.chain(optax.clip_by_global_norm(1e-3), optax.sgd(1.0))
     x, y = f32(A), f32(B)

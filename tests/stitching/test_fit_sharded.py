@@ -65,7 +65,7 @@ def test_full_batches_stay_on_their_devices(rows):
     examples = Examples(jax.device_put(X, rows), jax.device_put(Y, rows), None)
     settings = {"loss": squared, "optimizer": ADAM, "penalty": 0.0, "key": None, "batch_size": None, "accumulate": 1}
     problem = checked_problem("fit", examples, None, graphdef, **settings)
-    losses, zero = jnp.zeros(3), jnp.asarray(0, jnp.int32)
+    losses, zero = jnp.zeros(3, jnp.float32), jnp.asarray(0, jnp.int32)
     program = train.lower(problem, start(problem, (params, rest)), losses, zero, zero + 3).compile().as_text()
     assert "all-reduce" in program
     assert "f32[12,6]" in program

@@ -38,7 +38,9 @@ PYTREE = jax.tree_util.Partial(lambda w, z: z @ w)
 MAKERS = {
     "nnx": lambda seed: Network(rngs=nnx.Rngs(seed)),
     "linen": linen_pair,
-    "pytree": lambda seed: jax.tree_util.Partial(PYTREE.func, jax.random.normal(jax.random.key(seed), (4, 3))),
+    "pytree": lambda seed: jax.tree_util.Partial(
+        PYTREE.func, jax.random.normal(jax.random.key(seed), (4, 3), jnp.float32)
+    ),
 }
 
 
