@@ -9,7 +9,16 @@ from pathlib import Path
 
 from benchmarks.timing import machine, pin
 
-TIMED = ("all_pairs", "neighbors", "pairs", "catalogue", "measures", "significance", "stitching")
+TIMED = (
+    "all_pairs",
+    "neighbors",
+    "pairs",
+    "catalogue",
+    "measures",
+    "significance",
+    "stitching",
+    "stitching_training",
+)
 MEASURED = ("accuracy", "memory", "compilation", "inference_validity", "coverage")
 
 

@@ -1,0 +1,60 @@
+"""Rows that training does not see, and when it looks at them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxalign._core.checks import check_integer, describe
+from jaxalign._core.typing import Array
+from jaxalign.stitching.objective import Examples
+
+
+def look_steps(steps: int, held_out: Any, evaluate_every: Any, patience: Any) -> np.ndarray:
+    """After how many steps the held-out rows are looked at: first after none, last after all.
+
+    Raises:
+      ValueError, TypeError: when settings are out of range, or there is nothing to look at.
+    """
+    for argument, value in (("evaluate_every", evaluate_every), ("patience", patience)):
+        if value is not None:
+            check_integer("fit", argument, value, minimum=1)
+            if held_out is None:
+                raise ValueError(f"fit: {argument} needs held_out, the rows to look at")
+    if held_out is None:
+        return np.zeros(0, int)
+    every = -(-steps // 20) if evaluate_every is None else evaluate_every
+    return np.unique([*range(0, steps, every), steps])
+
+
+def check_held_out(held_out: Any) -> None:
+    """Raise unless `held_out` is None, a share of all rows, or a pair of arrays."""
+    if held_out is None or (isinstance(held_out, tuple) and len(held_out) == 2):
+        return
+    if not isinstance(held_out, float):
+        raise TypeError(f"fit: held_out must be a share of rows or a pair (x, y), got {describe(held_out)}")
+    if not 0 < held_out < 1:
+        raise ValueError(f"fit: held_out must lie between 0 and 1, got {held_out}")
+
+
+def split_rows(examples: Examples, share: float, key: Array) -> tuple[Examples, Examples]:
+    """Training rows, in their order, and held-out ones, drawn from those that count.
+
+    Raises:
+      ValueError: when either would have no row.
+    """
+    counted = np.arange(examples.rows)
+    if examples.weights is not None:
+        counted = np.flatnonzero(np.asarray(examples.weights) > 0)
+    count = round(share * len(counted))
+    if not 0 < count < len(counted):
+        raise ValueError(f"fit: held_out must leave rows on both sides, got {count} of {len(counted)} with {share}")
+    order = counted[np.asarray(jax.random.permutation(key, len(counted)))]
+
+    def of(rows: np.ndarray) -> Examples:
+        return jax.tree.map(lambda leaf: jnp.take(leaf, np.sort(rows), axis=0), examples)
+
+    return of(order[count:]), of(order[:count])
