@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax
 import numpy as np
 
+from jaxalign._core.progress import Tick
 from jaxalign.comparison.job import Job, piece_name
 from jaxalign.comparison.plan import PIECE_COST, Block, block_bytes, cut_into_blocks
-from jaxalign.comparison.progress import Tick
 from jaxalign.comparison.sweep import count_parts, sweep_in_parts
 from jaxalign.engines.planner import moment_cost, tile_cost
 from jaxalign.measures import Measure

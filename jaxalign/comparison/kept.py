@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxalign._core.progress import Tick
 from jaxalign._core.typing import Array
 from jaxalign.comparison.job import Job, piece_name
-from jaxalign.comparison.progress import Tick
 from jaxalign.comparison.sides import Layer
 from jaxalign.measures import Measure, Signature
 from jaxalign.signatures.batching import padded_widths

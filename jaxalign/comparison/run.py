@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxalign._core.checks import as_array, check_integer, check_mask, describe
 from jaxalign._core.keys import as_key
+from jaxalign._core.progress import progress_bar
 from jaxalign._version import __version__
 from jaxalign.comparison.blocks import BlockScores
 from jaxalign.comparison.calibrate import with_chance
@@ -20,7 +21,6 @@ from jaxalign.comparison.job import Job, settings
 from jaxalign.comparison.kept import KeptSignatures
 from jaxalign.comparison.nulls import Calibrating, NullScores
 from jaxalign.comparison.plan import MAX_MEMORY
-from jaxalign.comparison.progress import progress_bar
 from jaxalign.comparison.result import Comparison
 from jaxalign.comparison.sides import read_side
 from jaxalign.comparison.store import Store, digest, side_facts
@@ -125,7 +125,8 @@ def compare(
     job = Job(side_a, side_b, same, mask, max_memory, Store(resume, facts))
     work = {name: _plan(job, name, measure) for name, measure in chosen.items()}
     nulls = {} if how is None else {name: _chance(job, name, chosen[name], how, work[name]) for name in work}
-    with progress_bar(sum(scores.steps for scores in (*work.values(), *nulls.values())), show=progress) as tick:
+    steps = sum(scores.steps for scores in (*work.values(), *nulls.values()))
+    with progress_bar(steps, doing="comparing", show=progress) as tick:
         values = {name: scores.run(tick) for name, scores in work.items()}
         by_chance = {name: scores.run(tick) for name, scores in nulls.items()}
     result = Comparison(

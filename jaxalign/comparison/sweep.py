@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxalign._core.progress import Tick
 from jaxalign._core.typing import Array
 from jaxalign.alignment.kernel import KernelScore
-from jaxalign.comparison.progress import Tick
 from jaxalign.comparison.store import Store
 from jaxalign.engines import tiles
 from jaxalign.kernels.gram import Grams

@@ -4,12 +4,24 @@ Closed forms (`least_squares`, `ridge`, `ridge_path`, `low_rank`, `orthogonal`, 
 take activations of two layers on the same examples and return a `LinearStitch`, a map that can be called.
 """
 
+from jaxalign.stitching.affine import Affine as Affine
+from jaxalign.stitching.affine import Conv1x1 as Conv1x1
+from jaxalign.stitching.affine import TokenAffine as TokenAffine
+from jaxalign.stitching.losses import cross_entropy as cross_entropy
+from jaxalign.stitching.losses import kl_divergence as kl_divergence
+from jaxalign.stitching.losses import squared as squared
+from jaxalign.stitching.losses import zero_one as zero_one
 from jaxalign.stitching.low_rank import low_rank as low_rank
 from jaxalign.stitching.maps import LinearStitch as LinearStitch
+from jaxalign.stitching.nonlinear_modules import MLP as MLP
+from jaxalign.stitching.nonlinear_modules import Residual as Residual
 from jaxalign.stitching.partial_least_squares import partial_least_squares as partial_least_squares
 from jaxalign.stitching.permutation_map import permutation as permutation
+from jaxalign.stitching.permutation_module import Permutation as Permutation
 from jaxalign.stitching.regression import least_squares as least_squares
 from jaxalign.stitching.regression import ridge as ridge
+from jaxalign.stitching.restricted_modules import LowRank as LowRank
+from jaxalign.stitching.restricted_modules import Orthogonal as Orthogonal
 from jaxalign.stitching.ridge_path import RidgePath as RidgePath
 from jaxalign.stitching.ridge_path import ridge_path as ridge_path
 from jaxalign.stitching.rotation import orthogonal as orthogonal

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 
 import jaxalign as ja
-from jaxalign.comparison.progress import progress_bar
+from jaxalign._core.progress import progress_bar
 
 NAN = math.nan
 A = [("m", "one"), ("m", "two"), ("n", "three")]
@@ -311,7 +311,7 @@ def test_a_bar_that_is_asked_for_is_on_the_error_stream(layers, capsys):
 
 def test_a_bar_shows_names_as_they_are(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with progress_bar(2, show=True) as tick:
+    with progress_bar(2, doing="comparing", show=True) as tick:
         tick(0, now="cka[linear,biased]: a[/b]{0}")
         tick()
         tick()

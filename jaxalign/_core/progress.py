@@ -20,27 +20,31 @@ class Tick(Protocol):
 
 
 @contextmanager
-def progress_bar(units: int, *, show: bool | None) -> Iterator[Tick]:
+def progress_bar(units: int, *, doing: str, show: bool | None) -> Iterator[Tick]:
     """A bar on the standard error stream, or nothing.
 
     Args:
       units: how many units of work there are.
+      doing: what stands before the bar until a tick says what is worked on.
       show: True or False; None shows it on a terminal, when rich is installed and there is
         more than one unit.
     """
-    if show is None:
-        show = units > 1 and sys.stderr is not None and sys.stderr.isatty()
-    bar = _bar() if show else None
+    bar = _bar() if is_shown(units, show) else None
     if bar is None:
         yield lambda done=1, /, *, now=None: None
         return
     with bar:
-        task = bar.add_task("comparing", total=units)
+        task = bar.add_task(doing, total=units)
 
         def tick(done: int = 1, /, *, now: str | None = None) -> None:
             bar.update(task, advance=done, description=now)
 
         yield tick
+
+
+def is_shown(units: int, show: bool | None) -> bool:
+    """Whether someone would see a bar: for work that need not be cut into units otherwise."""
+    return units > 1 and sys.stderr is not None and sys.stderr.isatty() if show is None else show
 
 
 def _bar() -> Progress | None:
