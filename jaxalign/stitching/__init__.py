@@ -7,6 +7,8 @@ take activations of two layers on the same examples and return a `LinearStitch`,
 from jaxalign.stitching.affine import Affine as Affine
 from jaxalign.stitching.affine import Conv1x1 as Conv1x1
 from jaxalign.stitching.affine import TokenAffine as TokenAffine
+from jaxalign.stitching.linear_head import LinearHeadRisk as LinearHeadRisk
+from jaxalign.stitching.linear_head import linear_stitching_risk as linear_stitching_risk
 from jaxalign.stitching.losses import cross_entropy as cross_entropy
 from jaxalign.stitching.losses import kl_divergence as kl_divergence
 from jaxalign.stitching.losses import squared as squared
