@@ -22,6 +22,8 @@ from jaxalign.stitching.permutation_map import permutation as permutation
 from jaxalign.stitching.permutation_module import Permutation as Permutation
 from jaxalign.stitching.regression import least_squares as least_squares
 from jaxalign.stitching.regression import ridge as ridge
+from jaxalign.stitching.relative import relative as relative
+from jaxalign.stitching.relative import relative_stitch as relative_stitch
 from jaxalign.stitching.restricted_modules import LowRank as LowRank
 from jaxalign.stitching.restricted_modules import Orthogonal as Orthogonal
 from jaxalign.stitching.ridge_path import RidgePath as RidgePath
