@@ -7,6 +7,11 @@ take activations of two layers on the same examples and return a `LinearStitch`,
 from jaxalign.stitching.affine import Affine as Affine
 from jaxalign.stitching.affine import Conv1x1 as Conv1x1
 from jaxalign.stitching.affine import TokenAffine as TokenAffine
+from jaxalign.stitching.controls import best_ridge as best_ridge
+from jaxalign.stitching.controls import control_maps as control_maps
+from jaxalign.stitching.evaluation import MapEvaluation as MapEvaluation
+from jaxalign.stitching.evaluation import StitchEvaluation as StitchEvaluation
+from jaxalign.stitching.evaluation import evaluate_stitch as evaluate_stitch
 from jaxalign.stitching.linear_head import LinearHeadRisk as LinearHeadRisk
 from jaxalign.stitching.linear_head import linear_stitching_risk as linear_stitching_risk
 from jaxalign.stitching.losses import cross_entropy as cross_entropy
@@ -28,4 +33,6 @@ from jaxalign.stitching.restricted_modules import LowRank as LowRank
 from jaxalign.stitching.restricted_modules import Orthogonal as Orthogonal
 from jaxalign.stitching.ridge_path import RidgePath as RidgePath
 from jaxalign.stitching.ridge_path import ridge_path as ridge_path
+from jaxalign.stitching.risk import MeanRisk as MeanRisk
+from jaxalign.stitching.risk import stitching_error as stitching_error
 from jaxalign.stitching.rotation import orthogonal as orthogonal
