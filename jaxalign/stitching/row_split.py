@@ -11,9 +11,7 @@ from jaxalign._core.checks import describe
 from jaxalign._core.typing import Array
 
 
-def two_sides(
-    function: str, examples: int, held_out: float | Array, mask: Array | None, key: Array
-) -> tuple[np.ndarray, np.ndarray]:
+def two_sides(function: str, examples: int, held_out: Any, mask: Any, key: Array) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers to fit on and to report on, in order; one and the same array when nothing is held out."""
     usable = np.arange(examples)
     if mask is not None:
