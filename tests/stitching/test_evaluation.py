@@ -83,6 +83,7 @@ def test_every_number_is_its_definition_on_held_out_rows(float64):
     np.testing.assert_array_equal(result.fitted_rows, FIT)
     assert result.accuracy_drop == result.intact.accuracy - result.stitched.accuracy
     probe = ridge_path(jnp.asarray(x[FIT]), jnp.asarray(np.eye(T)[labels[FIT]])).stitch(jnp.asarray(x[TEST]))
+    assert result.models["linear probe"] is result.probe
     assert result.probe.accuracy == np.mean(np.argmax(probe, 1) == labels[TEST])
 
 
