@@ -156,8 +156,8 @@ def _train_member(architecture: str, width: int, seed: int, epochs: int, digits:
     layers = {name: np.asarray(layer) for name, layer in recorded.items()}
     accuracy = float(np.mean(layers["logits"].argmax(axis=1) == digits.y_test))
     name = f"{architecture}-w{width}-s{seed}" + ("" if epochs else "-untrained")
-    final = nnx.merge(graphdef, weights).head
-    head = LinearHead(np.asarray(final.kernel[...]), np.asarray(final.bias[...]))
+    state = cast(dict[str, Any], nnx.to_pure_dict(weights))["head"]
+    head = LinearHead(np.asarray(state["kernel"]), np.asarray(state["bias"]))
     return ZooModel(name, architecture, width, seed, epochs, accuracy, layers, head)
 
 

@@ -69,6 +69,12 @@ def stitch_zoo(models: Sequence[ZooModel], *, key: Array | int) -> ZooStitching:
     fit, test = two_sides("stitch_zoo", len(labels), 0.5, None, split_key)
     order = np.asarray(jax.random.permutation(order_key, len(fit)))
     hidden = {model.name: jnp.asarray(model.layers[model.last_hidden_layer]) for model in models}
+    width = max(CLASSES, *(layer.shape[1] for layer in hidden.values()))
+
+    def mapped(x: Float[Array, "n p"], y: Float[Array, "m q"], rows: np.ndarray) -> Float[Array, "k q"]:
+        """Held-out rows of `x` where `y` would be; features of 0 change nothing and make all widths one program."""
+        stitch = best_ridge(_widened(x[rows], width), _widened(y, width))
+        return stitch(_widened(x[test], width))[:, : y.shape[1]]
 
     def wrong(scores: Float[Array, "n c"]) -> float:
         return float(np.mean(np.argmax(scores, axis=1) != labels[test]))
@@ -78,11 +84,10 @@ def stitch_zoo(models: Sequence[ZooModel], *, key: Array | int) -> ZooStitching:
         if target.head is None:
             raise ValueError(f"stitch_zoo: models must have heads, {target.name} has none")
         y = hidden[target.name]
-        for row, source in enumerate(models):
-            x = hidden[source.name]
-            errors[row, column] = wrong(target.head(best_ridge(x[fit], y[fit])(x[test])))
+        for row, x in enumerate(hidden.values()):
+            errors[row, column] = wrong(target.head(mapped(x, y[fit], fit)))
         intact.append(wrong(target.head(y[test])))
-        shuffled.append(wrong(target.head(best_ridge(y[fit][order], y[fit])(y[test]))))
+        shuffled.append(wrong(target.head(mapped(y, y[fit], fit[order]))))
     digits = jax.nn.one_hot(labels[fit], CLASSES, dtype=jnp.float32)
     return ZooStitching(
         sources=tuple(hidden),
@@ -90,6 +95,11 @@ def stitch_zoo(models: Sequence[ZooModel], *, key: Array | int) -> ZooStitching:
         errors=errors,
         intact=np.asarray(intact),
         shuffled=np.asarray(shuffled),
-        probes=np.asarray([wrong(best_ridge(x[fit], digits)(x[test])) for x in hidden.values()]),
+        probes=np.asarray([wrong(mapped(x, digits, fit)) for x in hidden.values()]),
         images=len(test),
     )
+
+
+def _widened(x: Float[Array, "n d"], width: int) -> Float[Array, "n w"]:
+    """With features of 0 up to `width`."""
+    return jnp.pad(x, ((0, 0), (0, width - x.shape[1])))
