@@ -15,7 +15,15 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from jaxalign._core.numerics import binary_scale, contract, matmul, safe_sqrt, widen
+from jaxalign._core.numerics import (
+    BAND_COLUMNS,
+    binary_scale,
+    contract,
+    lower_self_products,
+    matmul,
+    safe_sqrt,
+    widen,
+)
 from jaxalign._core.typing import Array, Bool, Float
 
 
@@ -128,10 +136,6 @@ def psd_inverse_sqrt(matrix: Float[Array, "n n"], *, ridge: float | Float[Array,
     return _psd_root(x, ridge, True) * half
 
 
-#: Columns of a triangular product at a time: half of it need not be computed, narrow products are slow.
-BAND_COLUMNS = 256
-
-
 @jax.custom_jvp
 def _nuclear_norm(x: Array) -> Array:
     return jnp.sum(jnp.linalg.svd(x, compute_uv=False))
@@ -195,7 +199,7 @@ def _cholesky_basis(x: Array) -> tuple[Array, Array]:
 
     def improved(q: Array) -> tuple[Array, Array]:
         """Nearer to orthonormal, and how far it was, but for the lengths of the columns."""
-        gram = jnp.where(present[:, None] & present[None, :], _lower_gram(q), eye)
+        gram = jnp.where(present[:, None] & present[None, :], lower_self_products(q), eye)
         units = 1 / jnp.sqrt(jnp.diagonal(gram))
         gram = gram * units[:, None] * units[None, :]
         factor = jax.lax.linalg.cholesky(gram, symmetrize_input=False)
@@ -209,21 +213,10 @@ def _cholesky_basis(x: Array) -> tuple[Array, Array]:
     return jnp.where(trusted, q, 0), trusted.astype(x.dtype)
 
 
-def _lower_gram(q: Array) -> Array:
-    """`QᵀQ` on and below the diagonal; above it, the product or 0."""
-    width = q.shape[1]
-    bands = [contract(q[:, i : i + BAND_COLUMNS], q[:, : i + BAND_COLUMNS], (0, 0)) for i in _bands(width)]
-    return jnp.concatenate([jnp.pad(band, ((0, 0), (0, width - band.shape[1]))) for band in bands])
-
-
 def _times_upper(q: Array, upper: Array) -> Array:
     """The product with an upper triangular matrix."""
-    bands = [(slice(i + BAND_COLUMNS), slice(i, i + BAND_COLUMNS)) for i in _bands(q.shape[1])]
+    bands = [(slice(i + BAND_COLUMNS), slice(i, i + BAND_COLUMNS)) for i in range(0, q.shape[1], BAND_COLUMNS)]
     return jnp.concatenate([matmul(q[:, before], upper[before, own]) for before, own in bands], axis=1)
-
-
-def _bands(width: int) -> range:
-    return range(0, width, BAND_COLUMNS)
 
 
 @_cholesky_basis.defjvp

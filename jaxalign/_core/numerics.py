@@ -50,6 +50,25 @@ def contract(a: Array, b: Array, axes: tuple[int, int]) -> Array:
     )
 
 
+#: Columns of a triangular product at a time: half of it need not be computed, narrow products are slow.
+BAND_COLUMNS = 256
+
+
+def lower_self_products(x: Float[Array, "n d"]) -> Float[Array, "d d"]:
+    """`XᵀX` on and below the diagonal; above it, the product or 0."""
+    width = x.shape[1]
+    bands = [
+        contract(x[:, i : i + BAND_COLUMNS], x[:, : i + BAND_COLUMNS], (0, 0)) for i in range(0, width, BAND_COLUMNS)
+    ]
+    return jnp.concatenate([jnp.pad(band, ((0, 0), (0, width - band.shape[1]))) for band in bands])
+
+
+def self_products(x: Float[Array, "n d"]) -> Float[Array, "d d"]:
+    """`XᵀX`, of which half is computed."""
+    lower = lower_self_products(x)
+    return jnp.tril(lower) + jnp.tril(lower, -1).T
+
+
 def safe_sqrt(v: Array) -> Array:
     """`sqrt(v)`, and 0 with zero gradient where `v <= 0` (plain `sqrt` gives NaN there); NaN stays NaN."""
     ok = ~(v <= 0)

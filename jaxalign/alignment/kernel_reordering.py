@@ -31,7 +31,7 @@ from jaxalign.engines.reordered import (
 )
 from jaxalign.kernels.gram import Gram, Grams
 
-#: Bytes that stored matrices of one comparison may take.
+#: Bytes that stored matrices of one comparison may take, and features in several orders.
 MATRIX_BYTES = 2 * 2**30
 #: What it takes to look up an entry for one of several orders, in multiplications of a product of matrices.
 LOOK_UP = 10
@@ -54,10 +54,12 @@ class ByFeatures:
         across = cross_matmul(self.rows[0], take_rows(self.rows[1], indices))
         return block_norms(across, list(self.widths[0]), list(self.widths[1]))
 
-    def turned(self, orders: Int[Array, "m n"]) -> Stacked:
-        """The first side in each of the orders, side by side."""
-        count = orders.shape[0]
-        rows = jnp.concatenate([take_rows(self.rows[0], order) for order in orders], axis=1)
+    def turned(self, orders: Int[Array, "m n"]) -> Stacked | Composed:
+        """The first side in each of the orders, side by side, where there is memory for it."""
+        count, n = orders.shape
+        if count * self.rows[0].size * self.rows[0].dtype.itemsize > MATRIX_BYTES:
+            return Composed(self, orders)
+        rows = take_rows(self.rows[0], orders.T.reshape(-1)).reshape(n, -1)
         return Stacked(ByFeatures((rows, self.rows[1]), (self.widths[0] * count, self.widths[1])), count)
 
 

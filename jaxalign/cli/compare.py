@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -169,10 +170,7 @@ def _document(
     result: Comparison, models: Mapping[str, Layers], mask: np.ndarray | None, files: list[Path]
 ) -> dict[str, Any]:
     """What `--json` prints."""
-    best = {
-        key: [{name: None if value != value else value for name, value in pair._asdict().items()} for pair in pairs]
-        for key, pairs in ((key, result.best(key)) for key in result.values)
-    }
+    best = {key: [_without_nan(pair._asdict()) for pair in result.best(key)] for key in result.values}
     return {
         "models": {name: layers.source for name, layers in models.items()},
         "masked_rows": [] if mask is None else np.flatnonzero(~mask).tolist(),
@@ -180,6 +178,11 @@ def _document(
         "comparison": json.loads(result.to_json()),
         "files": [str(path) for path in files],
     }
+
+
+def _without_nan(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with None for NaN, which JSON does not have."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in fields.items()}
 
 
 def _count(number: int, noun: str) -> str:

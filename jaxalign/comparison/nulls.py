@@ -19,7 +19,6 @@ from jaxalign.comparison.plan import Block, block_bytes, cut_into_blocks
 from jaxalign.comparison.store import digest
 from jaxalign.inference.calibration import check_significance
 from jaxalign.inference.null import (
-    BATCH_SIZE,
     check_null,
     check_orders,
     design,
@@ -78,7 +77,7 @@ class NullScores:
         self.job, self.key, self.measure, self.how, self.kept = job, key, measure, how, kept
         check_null("compare", measure)
         orders = check_orders("compare", measure, how.scheme, job.a.rows, job.mask)
-        check_significance("compare", how.permutations, how.alpha, BATCH_SIZE, orders, name="calibrate")
+        check_significance("compare", how.permutations, how.alpha, None, orders, name="calibrate")
         self.mirrored = job.mirrored(measure)
         self.blocks = cut_into_blocks(*job.shape, mirrored=self.mirrored, fits=self._fits)
         rows, self.columns = design(how.scheme, how.permutations)
@@ -141,7 +140,6 @@ class NullScores:
             n=n,
             count=self.count,
             columns=self.columns,
-            batch_size=BATCH_SIZE,
         )
 
     def _fits(self, rows: range, columns: range) -> bool:

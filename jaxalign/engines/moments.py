@@ -21,6 +21,7 @@ import numpy as np
 from jax import lax
 
 from jaxalign._core.numerics import (
+    BAND_COLUMNS,
     column_mean,
     contract,
     cross_matmul,
@@ -36,8 +37,6 @@ from jaxalign.kernels.gram import Gram
 
 #: Rows multiplied at a time, so that a block of the layers stays near the cores.
 BLOCK_ROWS = 1024
-#: Columns of a band of a symmetric matrix: half of its entries need not be computed, narrow products are slow.
-BAND_COLUMNS = 256
 
 
 def moment_products(a: Sequence[Gram], b: Sequence[Gram] | None, *, centering: str) -> Products:

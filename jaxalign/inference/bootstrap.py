@@ -122,8 +122,9 @@ def bootstrap(
     r"""Interval and standard error of a score, from samples of the examples drawn with replacement.
 
     Examples are drawn as often as there are examples. One that is drawn several times has copies, and these are no
-    pairs: they are nobody's neighbors among themselves, and not alike by being the same. Kernel matrices,
-    dissimilarities and orders of neighbors are made once, for all samples.
+    pairs: they are nobody's neighbors among themselves, and not alike by being the same. Dissimilarities and orders of
+    neighbors are made once, for all samples, and kernel matrices once for a batch of them, 1024 rows at a time.
+    `rsa` takes memory for about nine `n × n` matrices.
 
     With the score $s$, scores $s^*$ of samples and their quantiles $q$, the interval at level 95 % is
 

@@ -13,13 +13,7 @@ from jaxalign._core.keys import as_key
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.inference.arguments import checked_pair
-from jaxalign.inference.null import (
-    BATCH_SIZE,
-    check_null,
-    check_orders,
-    check_permutations,
-    null_scores,
-)
+from jaxalign.inference.null import check_null, check_orders, check_permutations, null_scores
 from jaxalign.inference.pvalues import ROUNDING, at_least, closeness, share_at_least
 from jaxalign.inference.schemes import Free, Scheme
 from jaxalign.measures import Measure
@@ -78,7 +72,7 @@ def calibrate(
     alpha: float = 0.05,
     key: Any,
     scheme: Scheme = Free(),  # noqa: B008 (immutable)
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     mask: Bool[Array, "n"] | None = None,
 ) -> Calibration:
     r"""A score on a scale from what chance gives to the most there can be.
@@ -144,7 +138,7 @@ def calibrate_layers(
     alpha: float = 0.05,
     key: Any,
     scheme: Scheme = Free(),  # noqa: B008 (immutable)
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     mask: Bool[Array, "n"] | None = None,
 ) -> LayerCalibration:
     """Calibrate the scores of all pairs of layers of two models, and that of the best pair for having been chosen.
@@ -210,7 +204,7 @@ def check_significance(
     function: str,
     permutations: int,
     alpha: float,
-    batch_size: int,
+    batch_size: int | None,
     orders: float,
     *,
     name: str = "permutations",
@@ -221,7 +215,7 @@ def check_significance(
       function: for errors.
       permutations: how many are drawn.
       alpha: the level.
-      batch_size: how many are looked at together.
+      batch_size: how many are looked at together; None for as many as fit.
       orders: how many there are.
       name: of the argument that says how many are drawn.
     """

@@ -64,7 +64,8 @@ def alignment_difference(
 
     Both scores of a sample $b$ of $B$ are of the same examples, drawn with replacement: what is common to both falls
     out of their difference. Samples vary about their own mean $\overline{d^*}$ as $d$ does about what is expected of
-    it, which would be 0 without a difference.
+    it, which would be 0 without a difference. Kernel matrices are made by rows, as in
+    `bootstrap`; `rsa` takes memory for about sixteen `n × n` matrices.
 
     Args:
       measure: as for `bootstrap`; any for the jackknife.

@@ -16,7 +16,7 @@ from jaxalign._core.numerics import accum_dtype, binary_scale, safe_divide, safe
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.alignment.kernel_reordering import ByMatrices
 from jaxalign.alignment.rdm_reordering import OfProducts
-from jaxalign.inference.null import BATCH_SIZE, null_of
+from jaxalign.inference.null import null_of
 from jaxalign.inference.permutation import PermutationTest
 from jaxalign.inference.pvalues import share_at_least
 from jaxalign.inference.reweighted_dissimilarities import full_matrix
@@ -134,7 +134,7 @@ def _correlations(
     factor = jnp.where(sound_1 & sound_2, jnp.ones((), one.dtype), jnp.nan)
     scores = OfProducts(ByMatrices.of(one[None], other[None]), factor[None, None])
     statistic = scores(jnp.arange(n, dtype=jnp.int32))[0, 0]
-    null = null_of(scores, n, permutations, key, scheme, BATCH_SIZE, mask)[:, 0, 0]
+    null = null_of(scores, n, permutations, key, scheme, None, mask)[:, 0, 0]
     return statistic, null
 
 

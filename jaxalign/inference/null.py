@@ -20,6 +20,8 @@ from jaxalign.measures import Measure
 
 #: Rows of the table of orders that are looked at together: what is read for one then is there for all.
 BATCH_SIZE = 8
+#: Bytes that what is kept of representations may take, in all the orders that are looked at together.
+BATCH_BYTES = 512 * 2**20
 #: Columns of the table of orders, at most.
 COLUMNS = 8
 
@@ -85,7 +87,7 @@ def draw_scores(
     n: int,
     count: int,
     columns: int,
-    batch_size: int,
+    batch_size: int | None = None,
 ) -> Float[Array, "rows columns La Lb"]:
     """Scores in some rows of a table of orders, the first entry of which is that of the data.
 
@@ -103,7 +105,7 @@ def draw_scores(
       n: number of examples.
       count: number of rows.
       columns: number of columns, 1 for a scheme that is not closed.
-      batch_size: how many rows are looked at together.
+      batch_size: how many rows are looked at together; None for `fitting_batch`.
     """
     of_rows, of_columns = jax.random.split(key)
 
@@ -114,25 +116,18 @@ def draw_scores(
     across = lax.map(lambda number: order(of_columns, number), jnp.arange(columns, dtype=jnp.uint32))
     many = turned(scores, across)
     numbers = first + jnp.arange(count, dtype=jnp.uint32)
-    rows = lax.map(
-        lambda number: many(order(of_rows, number)), numbers, batch_size=None if batch_size == 1 else batch_size
-    )
-    return rows
+    size = fitting_batch(scores) if batch_size is None else batch_size
+    return lax.map(lambda number: many(order(of_rows, number)), numbers, batch_size=None if size == 1 else size)
 
 
-def orders(
-    scheme: Scheme, key: Array, permutations: int, n: int, mask: Bool[Array, "n"] | None = None
-) -> Int[Array, "B n"]:
-    """The orders of `null_scores`, one after the other."""
-    rows, columns = design(scheme, permutations)
+def fitting_batch(scores: Any) -> int:
+    """How many rows of the table of orders are looked at together: fewer where they would copy too much.
 
-    def itself(indices: Int[Array, "n"]) -> Int[Array, "1 n"]:
-        return indices[None, :]
-
-    table = draw_scores(
-        jax.tree_util.Partial(itself), scheme, key, jnp.uint32(0), mask, n=n, count=rows, columns=columns, batch_size=1
-    )
-    return table.reshape(-1, n)[1:]
+    Args:
+      scores: from `prepare`.
+    """
+    kept = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(scores))
+    return max(1, min(BATCH_SIZE, BATCH_BYTES // max(kept, 1)))
 
 
 def null_scores(
@@ -143,7 +138,7 @@ def null_scores(
     permutations: int,
     key: Array,
     scheme: Scheme,
-    batch_size: int,
+    batch_size: int | None,
     mask: Bool[Array, "n"] | None,
 ) -> Float[Array, "B La Lb"]:
     """Scores of all pairs of layers in so many random orders of the examples of `b`, the same for all pairs."""
@@ -158,7 +153,7 @@ def null_of(
     permutations: int,
     key: Array,
     scheme: Scheme,
-    batch_size: int,
+    batch_size: int | None,
     mask: Bool[Array, "n"] | None,
 ) -> Float[Array, "B La Lb"]:
     """The scores of `prepare` in so many random orders of `n` examples."""
@@ -177,10 +172,11 @@ def null_of(
     return table.reshape(-1, *table.shape[2:])[1:]
 
 
-def check_permutations(function: str, permutations: int, batch_size: int, *, name: str = "permutations") -> None:
-    """Raise unless both are positive integers."""
+def check_permutations(function: str, permutations: int, batch_size: int | None, *, name: str = "permutations") -> None:
+    """Raise unless both are positive integers; the batch size may be None."""
     check_integer(function, name, permutations, minimum=1)
-    check_integer(function, "batch_size", batch_size, minimum=1)
+    if batch_size is not None:
+        check_integer(function, "batch_size", batch_size, minimum=1)
 
 
 def examples_that_count(mask: Bool[Array, "n"] | None, n: int) -> Bool[Array, "m"] | None:

@@ -11,13 +11,7 @@ from jaxalign._core.keys import as_key
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.inference.arguments import checked_pair
-from jaxalign.inference.null import (
-    BATCH_SIZE,
-    check_null,
-    check_orders,
-    check_permutations,
-    null_scores,
-)
+from jaxalign.inference.null import check_null, check_orders, check_permutations, null_scores
 from jaxalign.inference.pvalues import closeness, share_at_least
 from jaxalign.inference.schemes import Free, Scheme
 from jaxalign.measures import Measure
@@ -51,7 +45,7 @@ def permutation_test(
     key: Any,
     scheme: Scheme = Free(),  # noqa: B008 (immutable)
     alternative: str = "closer",
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     mask: Bool[Array, "n"] | None = None,
 ) -> PermutationTest:
     r"""Test whether two representations are more alike than when the examples of one are in random order.
@@ -76,7 +70,8 @@ def permutation_test(
       scheme: which orders there are: `Free()`, all; `Within(labels)`, `Blocks(size)` or `CircularShift(least)` of
         `jaxalign.inference` for examples in groups, or that depend on one another.
       alternative: `"closer"`; `"farther"`; or `"two_sided"`, twice the smaller of both p-values, at most 1.
-      batch_size: for memory and speed: how many times as many orders as below are looked at together.
+      batch_size: rows of the table of orders that are looked at together, for memory and speed; another one changes
+        roundings only. None: 8, fewer where what is kept of the inputs, so many times, takes more than 512 MiB.
       mask: shape `(n,)`; `False` rows are padding and may hold any value.
 
     Returns:

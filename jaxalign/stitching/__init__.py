@@ -20,6 +20,8 @@ from jaxalign.stitching.losses import squared as squared
 from jaxalign.stitching.losses import zero_one as zero_one
 from jaxalign.stitching.low_rank import low_rank as low_rank
 from jaxalign.stitching.maps import LinearStitch as LinearStitch
+from jaxalign.stitching.matrix import StitchMatrix as StitchMatrix
+from jaxalign.stitching.matrix import stitch_matrix as stitch_matrix
 from jaxalign.stitching.nonlinear_modules import MLP as MLP
 from jaxalign.stitching.nonlinear_modules import Residual as Residual
 from jaxalign.stitching.partial_least_squares import partial_least_squares as partial_least_squares

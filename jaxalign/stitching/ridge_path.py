@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import field
 
 import jax
@@ -110,11 +111,11 @@ def ridge_path(
     """
     check_choice("ridge_path", "select", select, CRITERIA)
     if penalties is not None:
-        penalties = _checked(penalties)
+        penalties = checked_penalties("ridge_path", penalties)
     return _ridge_path(x, y, penalties=penalties, select=select, affine=affine, mask=mask, weights=weights)
 
 
-def _checked(penalties: Array | tuple[float, ...]) -> Array:
+def checked_penalties(function: str, penalties: Array | Sequence[float]) -> Array:
     """A vector of penalties; those whose values are known are looked at."""
     if isinstance(penalties, jax.Array):
         values = penalties
@@ -122,11 +123,11 @@ def _checked(penalties: Array | tuple[float, ...]) -> Array:
         try:
             values = np.asarray(penalties, dtype=float)
         except (TypeError, ValueError):
-            raise TypeError(f"ridge_path: penalties must be numbers, got {describe(penalties)}") from None
+            raise TypeError(f"{function}: penalties must be numbers, got {describe(penalties)}") from None
     if values.ndim != 1 or values.shape[0] == 0:
-        raise ValueError(f"ridge_path: penalties must be a vector of at least one, got {describe(values)}")
+        raise ValueError(f"{function}: penalties must be a vector of at least one, got {describe(values)}")
     if isinstance(values, np.ndarray) and not (values >= 0).all():
-        raise ValueError(f"ridge_path: penalties must be at least 0, got {values[~(values >= 0)][0]}")
+        raise ValueError(f"{function}: penalties must be at least 0, got {values[~(values >= 0)][0]}")
     return jnp.asarray(values)
 
 
@@ -160,7 +161,7 @@ def _ridge_path(
         leverages = hat_diagonal(rows, ridge_leverages(rows.x, penalty, parts), affine)
         error = with_derivative_of(error, jnp.sum((rows.y - matmul(rows.x, kernel)) ** 2))
         freedom = degrees_of_freedom(parts, penalty, leverages, affine)
-        return error, _gcv(error, freedom, counted), freedom
+        return error, generalized_cross_validation(error, freedom, counted), freedom
 
     errors, gcv_errors, freedom = jax.vmap(at)(scaled)
     loo_errors = jax.lax.map(lambda one: _loo(rows, one, parts, affine), scaled) if select == "loo" else None
@@ -179,8 +180,8 @@ def _ridge_path(
     )
 
 
-def _gcv(error: Scalar, freedom: Scalar, counted: Scalar) -> Scalar:
-    """Infinite where as many degrees of freedom as rows leave nothing to judge by."""
+def generalized_cross_validation(error: Array, freedom: Array, counted: Scalar) -> Array:
+    """The error over the squared share of rows that are not used up; infinite where none is left to judge by."""
     slack = 1 - freedom / counted
     resolved = slack > 16 * jnp.finfo(slack.dtype).eps
     return jnp.where(resolved, error / jnp.where(resolved, slack * slack, 1), jnp.inf)

@@ -36,7 +36,9 @@ def test_exact_values_of_a_small_case():
     assert float(ja.kernel_canonical_correlation(X, Y, ridge=0.1)) == pytest.approx(0.939221527617, abs=1e-11)
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in ("laplacian", "distance") else ()) for n in KERNELS]
+)
 def test_values_equal_the_definitions(x64, name):
     """Through eigenvalues of products of matrices that are not symmetric."""
     kernel, of = KERNELS[name]
@@ -98,7 +100,7 @@ def test_constant_inputs():
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("kernel", [Linear(), RBF(3.0)], ids=["linear", "rbf"])
+@pytest.mark.parametrize("kernel", [pytest.param(Linear(), marks=pytest.mark.slow), RBF(3.0)], ids=["linear", "rbf"])
 def test_gradients_equal_finite_differences(kernel):
     x, y = (v[:12, :4] for v in CASES["A"])
     scale = 0.3 if isinstance(kernel, Linear) else 1.0

@@ -63,7 +63,7 @@ def test_nan_and_infinity_reach_the_result():
             assert np.isnan(mutual_knn(x, random(65, 3, 1), k=3, metric=metric))
 
 
-@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+@pytest.mark.parametrize("estimator", [pytest.param("biased", marks=pytest.mark.slow), "unbiased"])
 def test_a_nearly_constant_kernel_keeps_the_digits_that_tell_its_entries_apart(estimator):
     """Bandwidths far above all distances, and rows far shorter than the offset of a polynomial."""
     x, y = random(60, 8), random(60, 5, 1) + random(60, 8)[:, :5]

@@ -50,7 +50,7 @@ def test_gradients_equal_finite_differences():
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("kernel", [RBF, Laplacian])
+@pytest.mark.parametrize("kernel", [RBF, pytest.param(Laplacian, marks=pytest.mark.slow)])
 def test_gradients_with_respect_to_the_bandwidth(kernel):
     x, y = jnp.asarray(rows(8, 3)), jnp.asarray(rows(8, 4, 1))
 
@@ -62,7 +62,7 @@ def test_gradients_with_respect_to_the_bandwidth(kernel):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("rows_of_tile", [16, 32])
+@pytest.mark.parametrize("rows_of_tile", [16, pytest.param(32, marks=pytest.mark.slow)])
 def test_gradients_through_many_tiles_are_those_through_one(monkeypatch, rows_of_tile):
     """70 rows in 5 blocks of 16 and 3 of 32: the last ones are short, empty or moved up."""
     x, y = jnp.asarray(rows(70, 3)), jnp.asarray(rows(70, 4, 1))
@@ -80,7 +80,7 @@ def test_gradients_through_many_tiles_are_those_through_one(monkeypatch, rows_of
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("centering", ["biased", "unbiased"])
+@pytest.mark.parametrize("centering", [pytest.param("biased", marks=pytest.mark.slow), "unbiased"])
 def test_gradients_through_blocks_of_moments_are_those_of_tiles(monkeypatch, centering):
     x, y = jnp.asarray(rows(70, 3)), jnp.asarray(rows(70, 4, 1))
     x = x.at[3].mul(50)

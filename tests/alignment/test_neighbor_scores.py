@@ -112,15 +112,15 @@ def test_duplicated_rows_are_neighbors_by_lowest_index():
     assert float(ja.cycle_knn(x, y, k=1)) == pytest.approx(2 / 3)
 
 
+@jax.jit
+def scores(x, y, mask):
+    return {name: getattr(ja, name)(x, y, k=3, mask=mask) for name in DEFINITIONS}
+
+
 @pytest.mark.parametrize("padding", [0.0, np.nan], ids=["zero", "nan"])
 def test_masked_rows_do_not_count(padding):
     x, y = (v.astype(np.float32) for v in CASES["A"])
     mask = np.arange(len(x)) % 3 != 1
-
-    @jax.jit
-    def scores(x, y, mask):
-        return {name: getattr(ja, name)(x, y, k=3, mask=mask) for name in DEFINITIONS}
-
     padded = (np.where(mask[:, None], v, padding).astype(np.float32) for v in (x, y))
     found, expected = scores(*padded, mask), scores(x[mask], y[mask], None)
     for name in DEFINITIONS:

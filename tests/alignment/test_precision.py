@@ -79,7 +79,7 @@ def test_results_are_float64_as_soon_as_one_input_is():
             assert (result.shape, result.dtype) == ((), jnp.float64), (name, one)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
 def test_half_precision_is_the_float32_score_of_the_rounded_values(dtype):
     g = np.random.default_rng(0)
     x, y = (jnp.asarray(g.standard_normal((40, 4)) + 3, dtype) for _ in range(2))

@@ -22,13 +22,15 @@ MEASURES = {
     "kernel_alignment": (ja.measures.kernel_alignment, ja.kernel_alignment, {}),
     "mutual_knn": (ja.measures.mutual_knn, ja.mutual_knn, {"k": 5}),
 }
+#: One for each way to a matrix of scores; all are among the slow tests.
+TYPICAL = ("cka", "cka of two kernels", "kernel_alignment", "mutual_knn")
 
 
 def loop(score, settings, a, b, mask=None):
     return np.asarray([[float(score(x, y, mask=mask, **settings)) for y in b] for x in a])
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in TYPICAL else pytest.mark.slow) for n in MEASURES])
 def test_scores_are_those_of_a_loop_over_pairs(name, layers):
     factory, score, settings = MEASURES[name]
     a, b = layers(1), layers(2)[:1]

@@ -54,7 +54,14 @@ SIZES = {tiles.tile_products: [2, 5, 16, 255, 256, 257, 600], moments.moment_pro
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(("engine", "n"), [(e, n) for e, sizes in SIZES.items() for n in sizes])
+@pytest.mark.parametrize(
+    ("engine", "n"),
+    [
+        pytest.param(engine, n, marks=pytest.mark.slow if n in (16, 255) else ())
+        for engine, sizes in SIZES.items()
+        for n in sizes
+    ],
+)
 def test_engines_equal_the_dense_definition(engine, n):
     a, b = layers(n, [3, 8]), layers(n, [5], seed=1)
     matrices_a, matrices_b = ([oracle.linear(x) for x in side] for side in (a, b))

@@ -104,7 +104,9 @@ NULLS = {
 }
 
 
-@pytest.mark.parametrize("name", NULLS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in ("hsic gamma", "dcor moments") else ()) for n in NULLS]
+)
 def test_size(name):
     """1000 pairs of unrelated inputs: about 5 % of p-values are below 0.05, fewer by the chi-square."""
     measure, null = NULLS[name]

@@ -15,15 +15,24 @@ from scipy.stats import chi2_contingency
 import jaxalign as ja
 from jaxalign import measures
 from jaxalign.inference import Blocks, CircularShift, Free, Within, permutation_test
-from jaxalign.inference.null import COLUMNS, design, orders
+from jaxalign.inference import null as nulls
+from jaxalign.inference.null import BATCH_BYTES, BATCH_SIZE, COLUMNS, design, draw_scores, fitting_batch
 
 G = np.random.default_rng(5)
 X = G.normal(size=(12, 3)).astype(np.float32)
 Y = (X @ G.normal(size=(3, 4)) + 1.5 * G.normal(size=(12, 4))).astype(np.float32)
 
 
+def orders(scheme, key, count, n, mask=None):
+    """The orders in which the null distribution is scored, `(count, n)`."""
+    rows, columns = design(scheme, count)
+    itself = jax.tree_util.Partial(lambda indices: indices[None, :])
+    table = draw_scores(itself, scheme, key, jnp.uint32(0), mask, n=n, count=rows, columns=columns)
+    return np.asarray(table).reshape(-1, n)[1:]
+
+
 def null_by_loop(measure, x, y, scheme, key, count, mask=None):
-    table = np.asarray(orders(scheme, jax.random.key(key), count, len(x), mask))
+    table = orders(scheme, jax.random.key(key), count, len(x), mask)
     assert table.shape == (count, len(x))
     return np.array([float(measure(x, y[order], mask=mask)) for order in table])
 
@@ -110,6 +119,35 @@ def test_the_same_for_any_batch_size_under_jit_and_for_any_kind_of_key():
     assert not np.allclose(one.null, permutation_test(measure, X, Y, permutations=23, key=5).null)
 
 
+def test_the_more_is_kept_the_fewer_orders_are_looked_at_together():
+    def fitting(*sizes):
+        return fitting_batch([jax.ShapeDtypeStruct((size // 4,), jnp.float32) for size in sizes])
+
+    assert fitting() == fitting(BATCH_BYTES // BATCH_SIZE) == BATCH_SIZE
+    assert fitting(BATCH_BYTES // 8, BATCH_BYTES // 8) == 4
+    assert fitting(BATCH_BYTES // 2 + 4) == fitting(100 * BATCH_BYTES) == 1
+
+
+@pytest.mark.parametrize(("given", "together"), [(None, 3), (2, 2)])
+def test_so_many_orders_are_looked_at_together(given, together, monkeypatch):
+    seen = []
+
+    @jax.custom_batching.custom_vmap
+    def first(kept, indices):
+        return indices[:1, None].astype(kept.dtype)
+
+    @first.def_vmap
+    def _(size, _, kept, indices):
+        seen.append(size)
+        return indices[:, :1, None].astype(kept.dtype), True
+
+    kept = jnp.zeros(100, jnp.float32)
+    monkeypatch.setattr(nulls, "BATCH_BYTES", 3 * kept.nbytes)
+    scores = jax.tree_util.Partial(first, kept)
+    draw_scores(scores, Free(), jax.random.key(0), jnp.uint32(0), None, n=5, count=12, columns=1, batch_size=given)
+    assert set(seen) == {together}
+
+
 DEVICES = """
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
@@ -172,7 +210,7 @@ def test_mistakes_are_named(arguments, error, message):
 @pytest.mark.parametrize(("scheme", "columns"), [(Free(), 8), (Within(np.arange(12) % 3), 8), (CircularShift(2), 1)])
 def test_orders_are_a_table_of_independent_ones(scheme, columns):
     assert design(scheme, 4799) == (4800 // columns, columns)
-    table = np.asarray(orders(scheme, jax.random.key(0), 4799, 12))
+    table = orders(scheme, jax.random.key(0), 4799, 12)
     assert (np.sort(table, axis=1) == np.arange(12)).all()
     table = np.concatenate([np.arange(12)[None], table]).reshape(-1, columns, 12)
     if columns > 1:  # each entry: the order of its row after the inverse of that of its column

@@ -10,8 +10,8 @@ import pytest
 import jaxalign as ja
 from jaxalign import measures
 from jaxalign.alignment import kernel_reordering
-from jaxalign.alignment.kernel_reordering import ByFeatures, ByMatrices, BySweeps
-from jaxalign.alignment.reordering import OfSignatures, Recomputed
+from jaxalign.alignment.kernel_reordering import ByFeatures, ByMatrices, BySweeps, Stacked
+from jaxalign.alignment.reordering import Composed, OfSignatures, Recomputed, turned
 from jaxalign.inference import permutation_test
 from jaxalign.inference.null import prepare
 
@@ -147,6 +147,20 @@ def test_matrices_that_do_not_fit_are_swept(monkeypatch, float64):
     swept = measure.reordering([jnp.asarray(X, float)], [jnp.asarray(Y, float)])
     assert isinstance(swept.cross, BySweeps)
     np.testing.assert_allclose(swept(indices)[0, 0], measure(X.astype(float), Y[indices].astype(float)), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("features", 5000), ("matrices", 15_000)])
+def test_copies_that_do_not_fit_are_not_made(kind, limit, monkeypatch, float64):
+    orders = jnp.asarray([order_of(N, None, seed) for seed in range(8)])
+    indices = jnp.asarray(order_of(N, None, 9))
+    scores = KINDS[kind].reordering([jnp.asarray(X, float)], [jnp.asarray(Y, float)])
+    copied = turned(scores, orders)
+    assert isinstance(copied.cross, Stacked)
+    monkeypatch.setattr(kernel_reordering, "MATRIX_BYTES", limit)
+    alone = turned(scores, orders)
+    assert isinstance(alone.cross, Composed)
+    np.testing.assert_allclose(alone(indices), copied(indices), rtol=1e-12)
+    assert isinstance(turned(scores, orders[:2]).cross, Stacked)
 
 
 def test_with_itself_signatures_are_made_once():
