@@ -52,6 +52,7 @@ def start(
     Examples:
       jaxalign demo
       jaxalign compare model-a.npz model-b.safetensors --out comparison
+      jaxalign stitch model-a.npz model-b.safetensors
       jaxalign measures
 
     'jaxalign COMMAND --help' says more about each.
@@ -136,6 +137,96 @@ def compare_command(
             mask_nonfinite=mask_nonfinite,
             max_memory=None if max_memory is None else parse_bytes(max_memory),
             fresh=fresh,
+            quiet=quiet,
+        )
+    )
+
+
+@app.command("stitch", short_help="Map layers of one model into another.", epilog=EXIT_CODES)
+def stitch_command(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="File or folder of the model to go on from.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="File or folder of the model to reach.")],
+    source_layer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER", help="A layer of SOURCE; repeat for several. [default: all]", show_default=False),
+    ] = None,
+    target_layer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER", help="A layer of TARGET; repeat for several. [default: all]", show_default=False),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="ridge, least_squares, low_rank, orthogonal (and a scale), permutation or pls."
+        ),
+    ] = "ridge",
+    penalty: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Added to variances, for ridge and low_rank. [default: chosen for ridge, or 0]"),
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(metavar="K", help="Dimensions of low_rank, components of pls.", min=1)
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A .npz with 'kernel' (features, outputs) and 'bias': what TARGET ends in."),
+    ] = None,
+    head_layer: Annotated[
+        str | None, typer.Option(metavar="LAYER", help="The layer of TARGET before the head. [default: the last]")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A .npy or .npz with the right output of each example.")
+    ] = None,
+    held_out: Annotated[
+        float, typer.Option(metavar="SHARE", help="Examples that nothing is fitted to, to report on.")
+    ] = 0.5,
+    seed: Annotated[int, typer.Option(metavar="INT", help="What held-out examples are drawn from.", min=0)] = 0,
+    out: Annotated[str | None, typer.Option(metavar="DIR", help="Write results to this folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    mask_nonfinite: Annotated[
+        bool, typer.Option("--mask-nonfinite", help="Leave out examples with NaN or infinity in any layer.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors, and JSON with --json.")] = False,
+) -> None:
+    """Map every layer of one model to every layer of another, and see what is lost.
+
+    Files are those of 'jaxalign compare'. Maps are fitted on some of the examples, and judged
+    on the others: how much of the target layer they explain; with --head and --labels also
+    what the target's own head makes of it, beside the intact model, a linear probe of the
+    source layer, and maps that know nothing.
+
+    \b
+    Examples:
+      jaxalign stitch model-a.npz model-b.npz
+      jaxalign stitch model-a.npz model-b.npz --method low_rank --rank 8 --out stitching
+      jaxalign stitch model-a.npz model-b.npz --head head-b.npz --labels labels.npy
+      jaxalign stitch model-a.npz model-b.npz --target-layer block4 --json | jq .pairs
+
+    \b
+    Files in DIR:
+      stitching.json        everything
+      stitching.csv         every layer of SOURCE into every layer of TARGET
+      stitched-models.csv   with a head: what it makes of every layer of SOURCE, and controls
+    """
+    from jaxalign.cli.stitch import Request, run_stitch
+
+    run_stitch(
+        Request(
+            source=source,
+            target=target,
+            source_layers=tuple(source_layer or ()),
+            target_layers=tuple(target_layer or ()),
+            method=method,
+            penalty=penalty,
+            rank=rank,
+            head=head,
+            head_layer=head_layer,
+            labels=labels,
+            held_out=held_out,
+            seed=seed,
+            out=out,
+            as_json=as_json,
+            mask_nonfinite=mask_nonfinite,
             quiet=quiet,
         )
     )

@@ -1,4 +1,4 @@
-"""`jaxalign demo`: networks trained on digits, all their layers compared, and what came out of it."""
+"""`jaxalign demo`: networks trained on digits, all their layers compared, stitched, and what came out of it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from jaxalign import features, measures
 from jaxalign._core.atomic import atomic_path
 from jaxalign.cli.console import results
 from jaxalign.cli.demo_page import demo_page
+from jaxalign.cli.demo_stitching import groups_of_stitches, kinds_of_stitches, stitching_paragraphs, write_stitching
 from jaxalign.cli.errors import bad_input, bad_output
 from jaxalign.cli.output import OutputFolder
 from jaxalign.comparison import Comparison, compare
@@ -21,8 +22,7 @@ from jaxalign.report.files import write_comparison, write_figure
 from jaxalign.report.groups import Group, group_scores
 from jaxalign.report.summary import summary_figure
 from jaxalign.report.tables import add_row, best_pairs, best_pairs_title, group_table, plain_table
-from jaxalign.studies import load_digits, train_zoo
-from jaxalign.studies.zoo import ZooModel
+from jaxalign.studies import ZooModel, load_digits, stitch_zoo, train_zoo
 
 #: What everybody reports, the same without its bias, and one that looks at neighbors only.
 MEASURES = (measures.cka(estimator="unbiased"), measures.cka(), measures.mutual_knn(k=10))
@@ -31,7 +31,7 @@ SHOWN_PAIRS = 5
 
 
 def run_demo(out: str) -> None:
-    """Train, compare, write and tell.
+    """Train, compare, stitch, write and tell.
 
     Raises:
       Problem: when the folder cannot be written or a package is missing.
@@ -44,19 +44,27 @@ def run_demo(out: str) -> None:
     console.print(_accuracy_table(models))
     print("\nComparing every layer of every network with every other ...")
     result = compare({model.name: model.layers for model in models}, measures=MEASURES)
-    layers = {model.name: last_hidden_layer(model) for model in models}
+    layers = {model.name: model.last_hidden_layer for model in models}
     groups = kinds_of_pairs(result, models, layers)
+    print("Stitching every network into every trained one ...")
+    stitching = stitch_zoo(models, key=0)
+    kinds = kinds_of_stitches(stitching, models)
+    costs = groups_of_stitches(stitching, kinds)
     with bad_output():
-        _write(result, models, layers, groups, folder.path)
+        measure = next(iter(result.values))
+        write_stitching(result, stitching, kinds, measure=measure, layers=layers, folder=folder.path)
+        _write(result, models, layers, groups, stitching_paragraphs(stitching, costs), folder.path)
     print("\nMean score of the last hidden layers of two networks (lowest and highest: README.md)\n")
     console.print(group_table(groups))
+    print("\nImages that the head of one network gets wrong after a layer of another\n")
+    console.print(_cost_table(costs))
     for key in result.values:
         table, left_out = best_pairs(result, key, limit=SHOWN_PAIRS)
         print(f"\n{best_pairs_title(result, key)}\n")
         console.print(table)
         print(f"and {left_out} more pairs of networks; all in {out}/best-pairs.csv")
     print(
-        f"\nStart with {out}/README.md and {out}/summary.png.\nThen try\n"
+        f"\nStart with {out}/README.md, {out}/summary.png and {out}/stitching.png.\nThen try\n"
         f"  jaxalign compare {out}/activations/*.npz --measure cka:kernel=rbf,estimator=unbiased --out comparison\n"
         "  jaxalign measures"
     )
@@ -93,11 +101,6 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield tell
 
 
-def last_hidden_layer(model: ZooModel) -> str:
-    """The layer that the output is a linear function of."""
-    return [layer for layer in model.layers if layer != "logits"][-1]
-
-
 def kinds_of_pairs(result: Comparison, models: Sequence[ZooModel], layers: dict[str, str]) -> dict[str, list[Group]]:
     """Scores of last hidden layers by what two networks have in common, and of rows that do not match at all."""
     by_name = {model.name: model for model in models}
@@ -126,11 +129,19 @@ def _accuracy_table(models: Sequence[ZooModel]):
     return table
 
 
+def _cost_table(costs: Sequence[Group]):
+    table = plain_table("from network to head", "pairs", "wrong", numbers=["wrong"])
+    for group in costs:
+        add_row(table, group.name, f"{len(group.scores)}", f"{100 * group.mean:.1f} %")
+    return table
+
+
 def _write(
     result: Comparison,
     models: Sequence[ZooModel],
     layers: dict[str, str],
     groups: dict[str, list[Group]],
+    about_stitching: Sequence[str],
     folder: Path,
 ) -> None:
     """Activations, comparison, accuracies, summary and the page that explains them."""
@@ -160,5 +171,5 @@ def _write(
     )
     write_figure(figure, folder / "summary.png")
     with atomic_path(folder / "README.md") as path:
-        path.write_text(demo_page(result, models, groups, files), encoding="utf-8")
+        path.write_text(demo_page(result, models, groups, about_stitching, files), encoding="utf-8")
     shutil.rmtree(folder / ".partial", ignore_errors=True)

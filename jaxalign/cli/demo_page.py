@@ -19,12 +19,21 @@ ARCHITECTURES = {
 
 
 def demo_page(
-    result: Comparison, models: Sequence[ZooModel], groups: Mapping[str, Sequence[Group]], files: Sequence[Path]
+    result: Comparison,
+    models: Sequence[ZooModel],
+    groups: Mapping[str, Sequence[Group]],
+    about_stitching: Sequence[str],
+    files: Sequence[Path],
 ) -> str:
     """The text, in Markdown, with the numbers of this run."""
-    return "\n".join(
-        [*_what_was_done(result, models), *_what_came_out(result, groups), *_accuracies(models), *_files(result, files)]
+    parts = (
+        _what_was_done(result, models),
+        _what_came_out(result, groups),
+        about_stitching,
+        _accuracies(models),
+        _files(result, files),
     )
+    return "\n".join(line for part in parts for line in part)
 
 
 def _what_was_done(result: Comparison, models: Sequence[ZooModel]) -> list[str]:
@@ -110,6 +119,8 @@ def _files(result: Comparison, files: Sequence[Path]) -> list[str]:
     return [
         *lines,
         "| [summary.png](summary.png) | the picture above |",
+        "| [stitching.png](stitching.png) | the picture of stitched networks |",
+        "| [stitching.csv](stitching.csv) | its numbers, one row for every source and target |",
         "| [accuracies.csv](accuracies.csv) | the table of networks |",
         "| [activations/](activations) | what was compared: one file a network, one matrix a layer, one row an image |",
         "",

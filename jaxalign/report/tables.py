@@ -59,8 +59,13 @@ def group_table(groups: Mapping[str, Sequence[Group]]) -> Table:
     return table
 
 
-def plain_table(*columns: str) -> Table:
-    """A table without colors; long names are folded, never cut. Columns of numbers are on the right."""
+def plain_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
+    """A table without colors; long names are folded, never cut. Columns of numbers are on the right.
+
+    Args:
+      *columns: their heads.
+      numbers: those that hold numbers, besides `NUMBERS`.
+    """
     try:
         from rich import box
         from rich.table import Table
@@ -68,7 +73,8 @@ def plain_table(*columns: str) -> Table:
         raise missing("rich", "a table") from None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column in NUMBERS else "left")
+        on_the_right = column in NUMBERS or column in numbers
+        table.add_column(column, overflow="fold", justify="right" if on_the_right else "left")
     return table
 
 

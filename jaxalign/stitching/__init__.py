@@ -3,18 +3,25 @@
 Closed forms (`least_squares`, `ridge`, `ridge_path`, `low_rank`, `orthogonal`, `permutation`, `partial_least_squares`)
 take activations of two layers on the same examples and return a `LinearStitch`, a map that can be called. Modules
 (`Affine`, `Orthogonal`, `MLP`, ...) start from one and are trained with `fit`, with the rest of the other model behind
-them.
+them. `evaluate_stitch` says what a stitched model costs on held-out rows, beside both models and controls.
 """
 
 from jaxalign.stitching.affine import Affine as Affine
 from jaxalign.stitching.affine import Conv1x1 as Conv1x1
 from jaxalign.stitching.affine import TokenAffine as TokenAffine
+from jaxalign.stitching.controls import best_ridge as best_ridge
+from jaxalign.stitching.controls import control_maps as control_maps
+from jaxalign.stitching.evaluation import MapEvaluation as MapEvaluation
+from jaxalign.stitching.evaluation import StitchEvaluation as StitchEvaluation
+from jaxalign.stitching.evaluation import evaluate_stitch as evaluate_stitch
 from jaxalign.stitching.fit import FitResult as FitResult
 from jaxalign.stitching.fit import fit as fit
 from jaxalign.stitching.fit_many import FitMany as FitMany
 from jaxalign.stitching.fit_many import fit_many as fit_many
 from jaxalign.stitching.fit_pairs import PairMaps as PairMaps
 from jaxalign.stitching.fit_pairs import fit_pairs as fit_pairs
+from jaxalign.stitching.linear_head import LinearHeadRisk as LinearHeadRisk
+from jaxalign.stitching.linear_head import linear_stitching_risk as linear_stitching_risk
 from jaxalign.stitching.losses import cross_entropy as cross_entropy
 from jaxalign.stitching.losses import kl_divergence as kl_divergence
 from jaxalign.stitching.losses import squared as squared
@@ -30,8 +37,12 @@ from jaxalign.stitching.permutation_map import permutation as permutation
 from jaxalign.stitching.permutation_module import Permutation as Permutation
 from jaxalign.stitching.regression import least_squares as least_squares
 from jaxalign.stitching.regression import ridge as ridge
+from jaxalign.stitching.relative import relative as relative
+from jaxalign.stitching.relative import relative_stitch as relative_stitch
 from jaxalign.stitching.restricted_modules import LowRank as LowRank
 from jaxalign.stitching.restricted_modules import Orthogonal as Orthogonal
 from jaxalign.stitching.ridge_path import RidgePath as RidgePath
 from jaxalign.stitching.ridge_path import ridge_path as ridge_path
+from jaxalign.stitching.risk import MeanRisk as MeanRisk
+from jaxalign.stitching.risk import stitching_error as stitching_error
 from jaxalign.stitching.rotation import orthogonal as orthogonal

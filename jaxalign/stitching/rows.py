@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax.numpy as jnp
 from jax import lax
 
@@ -93,11 +95,9 @@ def paired_rows(
     grid = (lead[1], lead[2]) if y.ndim == 4 and x.shape[1:3] != lead[1:3] else None
     if grid is not None:
         x = resize(x, grid)
-    counts = _spread(function, "mask", mask, lead)
-    weighed = _spread(function, "weights", weights, lead)
     dtype = accum_dtype(x, y)
+    shares = row_shares(function, lead, dtype, mask=mask, weights=weights)
     x, y = (z.reshape(-1, z.shape[-1]).astype(dtype) for z in (x, y))
-    shares = _shares(x.shape[0], dtype, counts, weighed)
     used = shares > 0
     x, y = (jnp.where(used[:, None], z, 0) for z in (x, y))
     x, x_mean = _about_center(x, shares, used, affine)
@@ -141,10 +141,26 @@ def _spread(function: str, argument: str, value: Array | None, lead: tuple[int, 
     return jnp.broadcast_to(value.reshape(value.shape + (1,) * (len(lead) - value.ndim)), lead).reshape(-1)
 
 
-def _shares(rows: int, dtype: jnp.dtype, counts: Array | None, weights: Array | None) -> Float[Array, "n"]:
-    """Weights of sum 1, 0 for rows that do not count; NaN where a weight is negative or NaN, or none is left."""
+def row_shares(
+    function: str, lead: tuple[int, ...], dtype: jnp.dtype, *, mask: Array | None, weights: Array | None
+) -> Float[Array, "n"]:
+    """Weights of sum 1, 0 for rows that do not count; NaN where a weight is negative or NaN, or none is left.
+
+    Args:
+      function: for the message.
+      lead: all axes of the rows, the examples first; `n` is the product.
+      dtype: of the result.
+      mask: one for each example or each row.
+      weights: likewise.
+
+    Raises:
+      ValueError, TypeError: for a mask or weights that do not fit.
+    """
+    counts = _spread(function, "mask", mask, lead)
+    weights = _spread(function, "weights", weights, lead)
     # Behind a barrier, or a compiler spends its time on sums of a million ones.
-    shares = lax.optimization_barrier(jnp.ones(rows, dtype)) if weights is None else weights.astype(dtype)
+    ones = lax.optimization_barrier(jnp.ones(math.prod(lead), dtype))
+    shares = ones if weights is None else weights.astype(dtype)
     if counts is not None:
         shares = jnp.where(counts, shares, 0)
     if weights is not None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +21,29 @@ import optax
 from flax import nnx
 
 from jaxalign._core.checks import check_integer, describe
+from jaxalign._core.numerics import matmul
 from jaxalign._core.typing import Array, Float, Int
 from jaxalign.studies.digits import Digits, load_digits
 from jaxalign.studies.networks import ARCHITECTURES, build_network, check_architecture, check_width
 
 _BATCH = 64
 _PEAK_LEARNING_RATE = 7e-3
+
+
+class LinearHead(NamedTuple):
+    """The last layer of a network: `head(z)` is `z @ kernel + bias`.
+
+    Attributes:
+      kernel: `(d, 10)`, float32.
+      bias: `(10,)`, float32.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    def __call__(self, z: Float[Array, "n d"]) -> Float[Array, "n 10"]:
+        """Logits of activations."""
+        return matmul(z, jnp.asarray(self.kernel)) + jnp.asarray(self.bias)[None, :]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +59,7 @@ class ZooModel:
       accuracy: share of the held-out images whose largest logit is right, in `[0, 1]`.
       layers: activations by layer name in order of depth, `logits` last, each `(n_test, d)` float32;
         row `i` is row `test_ids[i]` of the data set (`load_digits`).
+      head: what makes logits of the last hidden layer; None for members that were put together without it.
     """
 
     name: str
@@ -51,6 +69,12 @@ class ZooModel:
     epochs: int
     accuracy: float
     layers: dict[str, np.ndarray]
+    head: LinearHead | None = None
+
+    @property
+    def last_hidden_layer(self) -> str:
+        """The name of the layer that the head reads."""
+        return [layer for layer in self.layers if layer != "logits"][-1]
 
 
 def train_zoo(
@@ -132,7 +156,9 @@ def _train_member(architecture: str, width: int, seed: int, epochs: int, digits:
     layers = {name: np.asarray(layer) for name, layer in recorded.items()}
     accuracy = float(np.mean(layers["logits"].argmax(axis=1) == digits.y_test))
     name = f"{architecture}-w{width}-s{seed}" + ("" if epochs else "-untrained")
-    return ZooModel(name, architecture, width, seed, epochs, accuracy, layers)
+    state = cast(dict[str, Any], nnx.to_pure_dict(weights))["head"]
+    head = LinearHead(np.asarray(state["kernel"]), np.asarray(state["bias"]))
+    return ZooModel(name, architecture, width, seed, epochs, accuracy, layers, head)
 
 
 def _keys(architecture: str, width: int, seed: int) -> tuple[Array, Array]:

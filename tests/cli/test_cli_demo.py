@@ -46,6 +46,7 @@ def test_it_leaves_everything_behind(left, zoo):
     out, printed = left
     assert all(name in printed for name in NAMES)
     expected = {"README.md", "summary.png", "accuracies.csv", "activations", "comparison.npz", "comparison.json"}
+    expected |= {"stitching.png", "stitching.csv"}
     assert expected <= {path.name for path in out.iterdir()}
     assert all(path.stat().st_size > 0 for path in out.iterdir())
     result = load_comparison(out / "comparison.npz")
@@ -77,6 +78,22 @@ def test_the_page_has_the_numbers_of_the_run_and_links_that_lead_somewhere(left)
         "trained and untrained",
         "unrelated (rows shuffled)",
     ]
+
+
+@pytest.mark.slow
+def test_stitched_networks_have_their_table_on_the_page_and_in_a_file(left):
+    out, printed = left
+    page = (out / "README.md").read_text()
+    with (out / "stitching.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["source"], row["target"]) for row in rows] == [(s, t) for s in NAMES for t in NAMES[:3]]
+    assert {row["kind"] for row in rows} == {
+        "into itself", "same architecture", "other architecture", "untrained into trained"
+    }  # fmt: skip
+    errors = [float(row["error"]) for row in rows if row["kind"] == "same architecture"]
+    mean = f"{100 * sum(errors) / len(errors):.1f} %"
+    assert f"| same architecture | {mean} (" in page
+    assert any(line.split()[:2] == ["same", "architecture"] and mean in line for line in printed.splitlines())
 
 
 @pytest.mark.slow

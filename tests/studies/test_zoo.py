@@ -49,6 +49,14 @@ def test_accuracy_is_that_of_the_recorded_logits(members, untrained):
         assert member.accuracy == np.mean(np.argmax(member.layers["logits"], axis=1) == labels)
 
 
+def test_the_head_makes_logits_of_the_last_hidden_layer(members):
+    assert [m.last_hidden_layer for m in members[::2]] == ["hidden4", "hidden", "norm"]
+    for member in members:
+        assert member.head is not None
+        logits = member.head(member.layers[member.last_hidden_layer])
+        np.testing.assert_allclose(logits, member.layers["logits"], rtol=1e-4, atol=1e-4)
+
+
 def test_a_little_training_is_far_above_chance_and_none_is_near_it(members, untrained):
     assert min(m.accuracy for m in members) > 0.7
     assert max(m.accuracy for m in untrained) < 0.3

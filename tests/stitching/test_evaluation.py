@@ -1,0 +1,205 @@
+"""A stitch on held-out rows beside models and controls, against float64."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxalign.signatures.whitened import UninformativeWarning
+from jaxalign.stitching import evaluate_stitch, least_squares, orthogonal, ridge, ridge_path
+
+RNG = np.random.default_rng(0)
+N, P, Q, T = 120, 6, 5, 3
+TEST = np.arange(1, N, 3)
+FIT = np.setdiff1d(np.arange(N), TEST)
+PENALTY = 0.05
+
+
+def draw(width=Q):
+    """Two layers that share most of what they know, a head of the second, and labels it often gets right."""
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((N, 4))
+    x = common @ rng.standard_normal((4, P)) + 0.1 * rng.standard_normal((N, P)) + 1
+    y = common @ rng.standard_normal((4, width)) + 0.1 * rng.standard_normal((N, width)) - 2
+    head = rng.standard_normal((width, T))
+    labels = (y @ head + rng.standard_normal((N, T))).argmax(1)
+    return x, y, head, labels
+
+
+def cross_entropies(logits, labels):
+    log = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    return -log[np.arange(len(labels)), labels]
+
+
+def ridge_map(x, y):
+    """Ridge regression with a bias, on moments over n."""
+    xc, yc = x - x.mean(0), y - y.mean(0)
+    kernel = np.linalg.solve(xc.T @ xc / len(x) + PENALTY * np.eye(x.shape[1]), xc.T @ yc / len(x))
+    return lambda new: (new - x.mean(0)) @ kernel + y.mean(0)
+
+
+def evaluate(x, y, head, labels, **options):
+    matrix = None if head is None else jnp.asarray(head)
+    options = {"stitcher": functools.partial(ridge, penalty=PENALTY), "held_out": TEST, "key": 0} | options
+    return evaluate_stitch(
+        jnp.asarray(x), jnp.asarray(y), None if matrix is None else lambda z: z @ matrix, labels, **options
+    )
+
+
+def test_every_number_is_its_definition_on_held_out_rows(float64):
+    x, y, head, labels = draw()
+    source_head = RNG.standard_normal((P, T))
+    matrix = jnp.asarray(source_head)
+    result = evaluate(x, y, head, labels, source_head=lambda x: x @ matrix)
+    mapped = ridge_map(x[FIT], y[FIT])(x[TEST])
+    outputs = {"stitched": mapped @ head, "intact target": y[TEST] @ head, "source model": x[TEST] @ source_head}
+    mean = np.repeat(y[FIT].mean(0)[None], len(TEST), axis=0)
+    outputs["mean"] = mean @ head
+    losses = {name: cross_entropies(logits, labels[TEST]) for name, logits in outputs.items()}
+    for name, logits in outputs.items():
+        numbers = result.models[name].to_dict()
+        expected = {
+            "risk": losses[name].mean(),
+            "standard_error": losses[name].std(ddof=1) / np.sqrt(len(TEST)),
+            "accuracy": np.mean(logits.argmax(1) == labels[TEST]),
+            "agreement": np.mean(logits.argmax(1) == outputs["intact target"].argmax(1)),
+        }
+        for key, value in expected.items():
+            np.testing.assert_allclose(numbers[key], value, rtol=1e-6, err_msg=f"{name} {key}")
+    misalignment = np.mean(np.sum((mapped - y[TEST]) ** 2, axis=1))
+    spread = np.mean(np.sum((mean - y[TEST]) ** 2, axis=1))
+    np.testing.assert_allclose(result.stitched.misalignment, misalignment, rtol=1e-10)
+    np.testing.assert_allclose(result.stitched.r_squared, 1 - misalignment / spread, rtol=1e-10)
+    np.testing.assert_allclose(result.controls["mean"].r_squared, 0, atol=1e-12)
+    over_intact, over_source = (losses["stitched"] - losses[name] for name in ("intact target", "source model"))
+    np.testing.assert_allclose(float(result.excess), over_intact.mean(), rtol=1e-10)
+    np.testing.assert_allclose(result.excess.standard_error, over_intact.std(ddof=1) / np.sqrt(len(TEST)), rtol=1e-10)
+    np.testing.assert_allclose(float(result.excess_over_source), over_source.mean(), rtol=1e-10)
+    np.testing.assert_array_equal(result.held_out_rows, TEST)
+    np.testing.assert_array_equal(result.fitted_rows, FIT)
+    assert result.accuracy_drop == result.intact.accuracy - result.stitched.accuracy
+    probe = ridge_path(jnp.asarray(x[FIT]), jnp.asarray(np.eye(T)[labels[FIT]])).stitch(jnp.asarray(x[TEST]))
+    assert result.models["linear probe"] is result.probe
+    assert result.probe.accuracy == np.mean(np.argmax(probe, 1) == labels[TEST])
+
+
+def test_controls_know_nothing_and_are_of_the_right_size(float64):
+    x, y, head, labels = draw()
+    result = evaluate(x, y, head, labels)
+    assert list(result.controls) == ["random map", "shuffled source", "mean"]
+    assert result.stitched.r_squared > 0.8
+    assert all(control.r_squared < 0.1 for control in result.controls.values())
+    assert float(result.stitched.risk) < min(float(control.risk) for control in result.controls.values())
+    same = draw(width=P)
+    controls = evaluate(*same, held_out=0.0).controls
+    assert next(iter(controls)) == "identity"
+    np.testing.assert_allclose(controls["identity"].misalignment, np.mean(np.sum((same[0] - same[1]) ** 2, axis=1)))
+    # Independent of the target and as large: the misalignment of rows fitted on is twice the variance, on average.
+    values = [evaluate(*same, held_out=0.0, key=key).controls["random map"].r_squared for key in range(8)]
+    assert np.mean(values) == pytest.approx(-1, abs=0.5)
+
+
+def test_excess_can_be_negative(float64):
+    """A head on a layer that is noisier than what the source knows of it."""
+    x = RNG.standard_normal((N, Q))
+    y, targets = x + RNG.standard_normal((N, Q)), jnp.asarray(x)
+    result = evaluate_stitch(
+        jnp.asarray(x), jnp.asarray(y), lambda z: z, targets, key=0, stitcher=least_squares, source_head=lambda x: x
+    )
+    assert float(result.excess) < -1 < 0 < float(result.excess_over_source)
+    assert np.isnan(result.stitched.accuracy)
+    np.testing.assert_allclose(float(result.probe.risk), 0, atol=1e-6)
+
+
+def test_without_a_head_the_risk_is_the_misalignment(float64):
+    x, y, _, _ = draw()
+    result = evaluate(x, y, None, None)
+    np.testing.assert_allclose(float(result.stitched.risk), result.stitched.misalignment, rtol=1e-12)
+    assert float(result.intact.risk) == 0
+    assert result.probe is None
+
+
+def test_splits_are_by_key_or_given():
+    x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
+    one, same, other = (evaluate(x, y, head, labels, held_out=0.25, key=key) for key in (1, 1, 2))
+    assert len(one.held_out_rows) == N // 4
+    assert not np.intersect1d(one.fitted_rows, one.held_out_rows).size
+    assert str(one) == str(same)
+    assert not np.array_equal(one.held_out_rows, other.held_out_rows)
+    np.testing.assert_array_equal(
+        evaluate(x, y, head, labels, held_out=np.isin(np.arange(N), TEST)).held_out_rows, TEST
+    )
+    mask = np.arange(N) % 2 == 0
+    x[~mask] = np.nan
+    masked = evaluate(x, y, head, labels, mask=mask)
+    np.testing.assert_array_equal(masked.held_out_rows, TEST[mask[TEST]])
+    assert np.isfinite(float(masked.stitched.risk))
+
+
+def test_rows_fitted_on_are_flagged_or_refused():
+    x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
+    result = evaluate(x, y, head, labels, held_out=0)
+    assert result.in_sample
+    assert result.to_dict()["examples_held_out"] == 0
+    assert "so too good" in str(result)
+    few = [a[:10] for a in (x, y)]
+    with pytest.warns(UninformativeWarning), pytest.raises(ValueError, match="held_out must not be 0 for a map with 7"):
+        evaluate(*few, head, labels[:10], held_out=0, stitcher=least_squares)
+    assert evaluate(*few, head, labels[:10], held_out=0, stitcher=functools.partial(ridge, penalty=100.0)).in_sample
+
+
+def test_stitchers_of_other_kinds(float64):
+    x, y, head, labels = draw(width=P)
+    for stitcher in (functools.partial(orthogonal, scale=True), ridge_path, lambda x, y: lambda new: 0 * new + y[:1]):
+        assert np.isfinite(evaluate(x, y, head, labels, stitcher=stitcher).stitched.misalignment)
+
+
+def test_tokens_and_feature_maps(float64):
+    x, y = RNG.standard_normal((12, 4, P)), RNG.standard_normal((12, 4, Q))
+    head = RNG.standard_normal((Q, T))
+    per_token = evaluate(x, y, head, RNG.integers(0, T, (12, 4)), held_out=0.5)
+    assert per_token.probe is not None
+    maps = RNG.standard_normal((12, 4, 4, P)), RNG.standard_normal((12, 2, 2, Q))
+    pooled = evaluate_stitch(
+        *map(jnp.asarray, maps), lambda z: z.mean((1, 2)) @ jnp.asarray(head), RNG.integers(0, T, 12), key=0
+    )
+    assert pooled.probe is None
+    assert np.isfinite(pooled.stitched.misalignment)
+
+
+def test_it_prints_as_a_table_and_goes_into_json():
+    x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
+    result = evaluate(x, y, head, labels)
+    lines = str(result).splitlines()
+    assert [line.split("  ")[0] for line in lines[1:-1]] == list(result.models)
+    assert f"{len(TEST)} held-out examples; excess risk" in lines[-1]
+    numbers = json.loads(json.dumps(result.to_dict()))
+    assert numbers["models"]["stitched"]["accuracy"] == result.stitched.accuracy
+    assert numbers["excess"] == float(result.excess)
+
+
+def test_mistakes_are_named():
+    x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
+    cases = {
+        "targets must have one row for each of the 120": (x, y, head, labels[:-1], {}),
+        "x and y must hold the same examples": (x, y[:-1], head, labels, {}),
+        r"head must take what the target layer gives \(width 5": (x, y, head.T, labels, {}),
+        "targets must be labels from 0 to 2, of the 3 outputs of the head, got 3": (x, y, head, labels + 1, {}),
+        "head and targets go together": (x, y, head, None, {}),
+        "held_out must be at least 0 and below 1": (x, y, head, labels, {"held_out": 1.5}),
+        "held_out must leave at least 2": (x, y, head, labels, {"held_out": 0.001}),
+        "held_out must be a share, row numbers from 0 to 119": (x, y, head, labels, {"held_out": np.array([120])}),
+        r"mask must be boolean of shape \(120,\)": (x, y, head, labels, {"mask": np.ones(3, bool)}),
+        r"stitcher must return a map onto the target layer, \(40, 5\)": (
+            x, y, head, labels, {"stitcher": lambda x, y: lambda new: new}
+        ),
+    }  # fmt: skip
+    for message, (*arrays, options) in cases.items():
+        with pytest.raises(ValueError, match=f"evaluate_stitch: {message}"):
+            evaluate(*arrays, **({"held_out": TEST} | options))
+    with pytest.raises(TypeError, match="stitcher must return a map that can be called"):
+        evaluate(x, y, head, labels, stitcher=lambda x, y: x)
