@@ -104,7 +104,7 @@ def stitch_matrix(
     a, other, counts = as_layers(function, layers_a, layers_b, mask)
     given = None
     if penalties is not None:
-        given = checked_penalties(function, [penalties] if np.ndim(penalties) == 0 else penalties)
+        given = checked_penalties(function, np.atleast_1d(np.asarray(penalties)))
     train, test = _split(function, a[0].shape[0], held_out, counts)
     targets = [split_rows(y, train, test) for y in (a if other is None else other)]
     sources = [padded(x) for x in (targets if other is None else [split_rows(x, train, test) for x in a])]

@@ -115,7 +115,7 @@ def ridge_path(
     return _ridge_path(x, y, penalties=penalties, select=select, affine=affine, mask=mask, weights=weights)
 
 
-def checked_penalties(function: str, penalties: Array | Sequence[float]) -> Array:
+def checked_penalties(function: str, penalties: Array | np.ndarray | Sequence[float]) -> Array:
     """A vector of penalties; those whose values are known are looked at."""
     if isinstance(penalties, jax.Array):
         values = penalties

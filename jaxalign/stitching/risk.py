@@ -11,7 +11,7 @@ from jaxalign._core.checks import as_array, describe
 from jaxalign._core.numerics import accum_dtype, safe_divide, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
-from jaxalign.stitching.heads import Head, as_head, head_outputs
+from jaxalign.stitching.heads import Head, as_head, output_shape
 from jaxalign.stitching.losses import Loss, cross_entropy, squared
 from jaxalign.stitching.rows import row_shares
 
@@ -123,7 +123,7 @@ def apply_head(function: str, head: Head, z: Array, source: str) -> Array:
     Raises:
       ValueError: when it does not take them.
     """
-    head_outputs(function, head, z, source)
+    output_shape(function, "head", head, z, source)
     return head(z)
 
 
