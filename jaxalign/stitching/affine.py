@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ from jaxalign._core.checks import check_integer, describe
 from jaxalign._core.numerics import matmul, widen
 from jaxalign._core.typing import Array, Float
 from jaxalign.stitching.stitch_module import ClosedForm, StitchModule, add_bias, closed_form
+
+M = TypeVar("M", bound="Affine")
 
 
 class Affine(StitchModule):
@@ -50,7 +52,7 @@ class Affine(StitchModule):
         return out if self.bias is None else add_bias(out, self.bias[...])
 
     @classmethod
-    def from_stitch(cls, stitch: ClosedForm) -> Self:
+    def from_stitch(cls: type[M], stitch: ClosedForm) -> M:
         """Start from a closed form, which it then equals exactly."""
         kernel, bias = closed_form(f"{cls.__name__}.from_stitch", stitch)
         module = cls(*kernel.shape, rngs=nnx.Rngs(0))
@@ -119,7 +121,7 @@ class Conv1x1(Affine):
         return super().__call__(x)
 
     @classmethod
-    def from_stitch(cls, stitch: ClosedForm, *, grid: tuple[int, int] | None = None) -> Self:
+    def from_stitch(cls, stitch: ClosedForm, *, grid: tuple[int, int] | None = None) -> Conv1x1:
         """Start from a closed form over channels, which it then equals exactly at every position of the grid."""
         module = super().from_stitch(stitch)
         module.grid = _checked_grid(grid)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxalign._core.checks import describe
-from jaxalign._core.typing import Array, Int
+from jaxalign._core.typing import Array
 from jaxalign._version import __version__
 
 #: What orbax writes: one folder for each state that is kept, and unfinished ones.
@@ -107,7 +107,7 @@ def package_versions() -> list[str]:
 
 
 @jax.jit
-def _bit_sum(a: Array) -> Int[Array, ""]:
+def _bit_sum(a: Array) -> Array:
     """A sum over the entries' bits, each times an odd number of its own, modulo 2³²."""
     if a.dtype == jnp.bool_ or jnp.issubdtype(a.dtype, jnp.integer):
         bits = a.astype(jnp.uint32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -82,7 +82,7 @@ class MLP(StitchModule):
         hidden: Sequence[int],
         rngs: nnx.Rngs,
         activation: Callable[[Array], Array] = nnx.relu,
-    ) -> Self:
+    ) -> MLP:
         """Start from a closed form, which it then equals exactly.
 
         The closed form is the linear map around the perceptron, whose last kernel starts at 0. The layers below it
@@ -152,7 +152,7 @@ class Residual(StitchModule):
         hidden: Sequence[int],
         rngs: nnx.Rngs,
         activation: Callable[[Array], Array] = nnx.relu,
-    ) -> Self:
+    ) -> Residual:
         """Start from a closed form, which it then equals exactly: the affine map is that, and the branch 0."""
         kernel, _ = closed_form("Residual.from_stitch", stitch)
         module = cls(*kernel.shape, hidden=hidden, rngs=rngs, activation=activation)

@@ -58,8 +58,9 @@ class Problem:
     Attributes:
       examples: the training data.
       head: what comes after the module; None for nothing.
-      penalty: of the squared entries of the parameters with two or more axes, a scalar.
-      key: of the order in which examples are drawn; None when all are in every batch.
+      penalty: of the squared entries of the parameters with two or more axes, a scalar; one for each member where many
+        modules are trained.
+      key: of the order in which examples are drawn, or one for each member; None when all are in every batch.
       batches: in an epoch, int32.
       graphdef: the structure of the module.
       loss: from outputs and targets to one value for each example.
@@ -70,7 +71,7 @@ class Problem:
 
     examples: Examples
     head: Head | None
-    penalty: Scalar
+    penalty: Float[Array, "*members"]
     key: Array | None
     batches: Array
     graphdef: nnx.GraphDef = field(metadata={"static": True})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +98,7 @@ class Permutation(StitchModule):
         return out if self.bias is None else add_bias(out, self.bias[...])
 
     @classmethod
-    def from_stitch(cls, stitch: ClosedForm, *, temperature: float = 0.1, iterations: int = 50) -> Self:
+    def from_stitch(cls, stitch: ClosedForm, *, temperature: float = 0.1, iterations: int = 50) -> Permutation:
         """Start from the best soft matching at this temperature, that with the largest inner product with the kernel.
 
         `hard()` is the permutation nearest to the kernel: the closed form itself when that is a permutation. The soft

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -61,7 +61,7 @@ class LowRank(StitchModule):
         return out if self.bias is None else add_bias(out, self.bias[...])
 
     @classmethod
-    def from_stitch(cls, stitch: ClosedForm, *, rank: int) -> Self:
+    def from_stitch(cls, stitch: ClosedForm, *, rank: int) -> LowRank:
         """Start from the truncated singular value decomposition of a closed form, shared equally by both factors.
 
         It is the nearest matrix of that rank; equal to the closed form when that has no more.
@@ -144,7 +144,7 @@ class Orthogonal(StitchModule):
         return out if self.bias is None else add_bias(out, self.bias[...])
 
     @classmethod
-    def from_stitch(cls, stitch: ClosedForm, *, use_scale: bool = False) -> Self:
+    def from_stitch(cls, stitch: ClosedForm, *, use_scale: bool = False) -> Orthogonal:
         r"""Start from the polar factor of a closed form, the nearest matrix with orthonormal rows or columns.
 
         With a scale it starts from the nearest multiple of it, by $\|K\|_* / \min(d_{in}, d_{out})$. Equal to the

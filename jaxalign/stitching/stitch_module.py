@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from flax import linen, nnx
@@ -11,6 +11,7 @@ from jaxalign._core.checks import check_integer, describe
 from jaxalign._core.typing import Array, Float
 
 
+@runtime_checkable
 class ClosedForm(Protocol):
     """A map `x @ kernel + bias`, such as the closed forms of this package return."""
 

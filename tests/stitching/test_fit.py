@@ -349,6 +349,15 @@ def test_mistakes_are_named_before_anything_runs(settings, error, message):
         call(**settings)
 
 
+def test_a_bar_is_shown_when_asked_for(capfd):
+    shown = fit(affine(), f32(X), f32(Y), optimizer=SGD, steps=100, progress=True)
+    error = capfd.readouterr().err
+    assert "training" in error
+    assert "100/100" in error
+    np.testing.assert_array_equal(shown.losses, fit(affine(), f32(X), f32(Y), optimizer=SGD, steps=100).losses)
+    assert not capfd.readouterr().err
+
+
 def test_something_must_be_aimed_at():
     with pytest.raises(ValueError, match="fit: y or labels must be given, got neither"):
         fit(affine(), f32(X), optimizer=SGD, steps=2)

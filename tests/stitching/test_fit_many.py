@@ -59,7 +59,7 @@ def test_the_best_member_is_that_of_the_least_held_out_loss(x64):
     runs = fit_many(make, X, Y, keys=KEYS, penalties=PENALTIES, held_out=OTHER, optimizer=ADAM, steps=300)
     losses = [float(jnp.mean(squared(runs.member(i)(OTHER[0]), OTHER[1]))) for i in range(6)]
     np.testing.assert_allclose(runs.held_out_losses, losses, rtol=1e-5)
-    assert runs.best_index() == int(np.argmin(losses))
+    assert losses[runs.best_index()] <= min(losses) * (1 + 1e-5)  # both keys come to the same minimum
     assert runs.penalties[runs.best_index()] > 0  # there is nothing to learn
     np.testing.assert_array_equal(runs.best().kernel[...], runs.member(runs.best_index()).kernel[...])
     plain = fit_many(make, X, Y, keys=KEYS, optimizer=ADAM, steps=5)
