@@ -8,7 +8,7 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,36 +24,16 @@ from jaxalign.cli.console import results
 from jaxalign.cli.errors import Problem, bad_input, bad_output
 from jaxalign.cli.models import describe_ids, load_models, usable_rows
 from jaxalign.cli.output import OutputFolder
+from jaxalign.cli.stitch_pairs import Stitcher, closed_form_pairs, list_pairs, ridge_pairs, stitcher_of
 from jaxalign.cli.task_files import HeadFile, load_head, load_labels
 from jaxalign.features import Layers
 from jaxalign.report.tables import add_row, number, plain_table
 from jaxalign.signatures.whitened import UninformativeWarning
-from jaxalign.stitching import (
-    LinearStitch,
-    best_ridge,
-    evaluate_stitch,
-    least_squares,
-    low_rank,
-    orthogonal,
-    partial_least_squares,
-    permutation,
-    ridge,
-)
+from jaxalign.stitching import LinearStitch, evaluate_stitch
 from jaxalign.stitching.row_split import two_sides
 
 #: Rows of a printed table.
 SHOWN_ROWS = 20
-#: Methods, and which of `--penalty` and `--rank` each takes; a rank is needed where there is one.
-METHODS: dict[str, tuple[str, ...]] = {
-    "ridge": ("penalty",),
-    "least_squares": (),
-    "low_rank": ("rank", "penalty"),
-    "orthogonal": (),
-    "permutation": (),
-    "pls": ("rank",),
-}
-
-Stitcher = Callable[[jax.Array, jax.Array], Any]
 
 
 @dataclass(frozen=True)
@@ -118,7 +98,11 @@ def run_stitch(request: Request) -> None:
     with warnings.catch_warnings(), bad_input():
         # Of few rows: what is reported is of others.
         warnings.simplefilter("ignore", UninformativeWarning)
-        pairs = stitch_pairs(source, target, source_layers, target_layers, stitcher, sides)
+        layers = [source[name] for name in source_layers], [target[name] for name in target_layers]
+        if request.method == "ridge":
+            misalignment, variance = ridge_pairs(*layers, sides, penalty=request.penalty)
+        else:
+            misalignment, variance = closed_form_pairs(*layers, sides, stitcher)
         heads = []
         if task is not None:
             judged = functools.partial(stitch_head, source, target, test=sides[1], mask=mask, seed=request.seed)
@@ -132,73 +116,19 @@ def run_stitch(request: Request) -> None:
         "seed": request.seed,
         "examples_fitted": len(sides[0]),
         "examples_held_out": len(sides[1]),
-        "pairs": pairs,
+        "pairs": list_pairs(misalignment, variance, source_layers, target_layers),
         "heads": heads,
         "jaxalign": __version__,
     }
     files = [] if folder is None else write_stitching(document, folder.path)
     if not request.quiet and not request.as_json:
-        _print_pairs(pairs)
+        _print_pairs(document["pairs"])
         if task is not None:
             _print_heads(heads, task)
         if files:
             print(f"\nwritten to {request.out}: {', '.join(path.name for path in files)}")
     if request.as_json:
         print(json.dumps(_without_nan({**document, "files": [str(path) for path in files]})))
-
-
-def stitcher_of(method: str, *, penalty: float | None, rank: int | None) -> Stitcher:
-    """The closed form that options name.
-
-    Raises:
-      Problem: for another method, or options that do not go with it.
-    """
-    if method not in METHODS:
-        raise Problem(f"--method must be one of {', '.join(METHODS)}, got {method!r}{nearest(method, METHODS)}")
-    for option, value in (("penalty", penalty), ("rank", rank)):
-        if value is not None and option not in METHODS[method]:
-            takers = " and ".join(name for name, options in METHODS.items() if option in options)
-            raise Problem(f"--{option} goes with the methods {takers}, not with {method}")
-    if "rank" in METHODS[method] and rank is None:
-        raise Problem(f"--method {method} needs --rank, the dimensions that it goes through")
-    if penalty is not None and not (0 <= penalty < math.inf):
-        raise Problem(f"--penalty must be a number of at least 0, got {penalty}")
-    stitchers: dict[str, Stitcher] = {
-        "ridge": best_ridge if penalty is None else functools.partial(ridge, penalty=penalty),
-        "least_squares": least_squares,
-        "low_rank": functools.partial(low_rank, rank=rank or 1, penalty=penalty or 0.0),
-        "orthogonal": functools.partial(orthogonal, scale=True),
-        "permutation": permutation,
-        "pls": functools.partial(partial_least_squares, components=rank or 1),
-    }
-    return stitchers[method]
-
-
-def stitch_pairs(
-    source: Layers,
-    target: Layers,
-    source_layers: Sequence[str],
-    target_layers: Sequence[str],
-    stitcher: Stitcher,
-    sides: tuple[np.ndarray, np.ndarray],
-) -> list[dict[str, Any]]:
-    """Held-out misalignment and R² of every layer of the source stitched into every one of the target."""
-    fit, test = sides
-    found = []
-    for one in source_layers:
-        x = jnp.asarray(source[one])
-        for other in target_layers:
-            y = jnp.asarray(target[other])
-            truth = np.asarray(y[test], float)
-            mapped = np.asarray(stitcher(x[fit], y[fit])(x[test]), float)
-            misalignment = float(np.mean(np.sum((mapped - truth) ** 2, axis=1)))
-            mean = np.asarray(y[fit], float).mean(axis=0, keepdims=True)
-            spread = float(np.mean(np.sum((mean - truth) ** 2, axis=1)))
-            r_squared = 1 - misalignment / spread if spread > 0 else math.nan
-            found.append(
-                {"source_layer": one, "target_layer": other, "r_squared": r_squared, "misalignment": misalignment}
-            )
-    return found
 
 
 def stitch_head(

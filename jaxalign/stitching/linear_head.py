@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jaxalign._core.checks import check_floating, check_ridge, describe
 from jaxalign._core.jit import jit
 from jaxalign._core.least_squares import Decomposition, decompose, ridge_coefficients, with_derivative_of, with_ridge
-from jaxalign._core.numerics import binary_scale, cross_matmul, gram_matmul, matmul, safe_divide
+from jaxalign._core.numerics import accum_dtype, binary_scale, cross_matmul, gram_matmul, matmul, safe_divide, widen
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.signatures.whitened import UninformativeWarning
@@ -66,8 +66,8 @@ def linear_stitching_risk(
       R_1 + \|X W_1 (I - P)\|^2 \text{ for } \lambda = 0$$
 
     with the best linear probe $W_1$ of the source layer, its risk $R_1$, and the projector $P$ onto the span of the
-    rows of $W$. A head of as many independent outputs as it has outputs has $P = I$: then the risk is the probe's, and
-    says nothing about the layer that the head was trained on.
+    rows of $W$; with a bias, $X$ has a column of ones. Where no output of the head is a linear combination of the
+    others, $P = I$: then the risk is the probe's, and says nothing about the layer that the head was trained on.
 
     Args:
       z1: activations of the source layer, `(n, p)`, or tokens or feature maps, of which each counts as a row.
@@ -134,7 +134,7 @@ def _linear_stitching_risk(
     weights: Float[Array, "*rows"] | None = None,
 ) -> LinearHeadRisk:
     _check_head(w2, b2, y)
-    targets = y if b2 is None else y - b2.astype(y.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
+    targets = y if b2 is None else widen(y) - b2.astype(accum_dtype(y)).reshape((1,) * (y.ndim - 1) + (-1,))
     rows, grid = paired_rows("linear_stitching_risk", z1, targets, affine=affine, mask=mask, weights=weights)
     dtype = rows.x.dtype
     head_unit = binary_scale(w2.astype(dtype))

@@ -12,7 +12,7 @@ import pytest
 
 from jaxalign import features
 from jaxalign.cli.errors import Problem
-from jaxalign.cli.stitch import METHODS, stitcher_of
+from jaxalign.cli.stitch_pairs import METHODS, stitcher_of
 from jaxalign.stitching import evaluate_stitch, ridge
 from jaxalign.stitching.row_split import two_sides
 from tests.cli.conftest import ROWS
@@ -56,6 +56,14 @@ def test_pairs_are_what_ridge_gives_on_held_out_rows(cli, files, layers, tmp_pat
     table = [line.split()[:2] for line in run.out.splitlines() if line.startswith(("first ", "second "))]
     assert sorted(table[:2]) == [["first", "first"], ["second", "second"]]
     assert run.err == ""
+
+
+@pytest.mark.parametrize("options", [("least_squares",), ("low_rank", "--rank", "12")])
+def test_other_methods_without_a_penalty_agree_with_ridge_without_one(cli, files, options):
+    expected = cli("stitch", *files, "--penalty", "0", "--json").document["pairs"]
+    pairs = cli("stitch", *files, "--method", *options, "--json").document["pairs"]
+    for one, other in zip(pairs, expected, strict=True):
+        assert one == other | {name: pytest.approx(other[name], rel=1e-3) for name in ("r_squared", "misalignment")}
 
 
 def test_a_head_is_judged_beside_the_intact_model_and_controls(cli, files, layers, task, tmp_path):

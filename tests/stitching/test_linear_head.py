@@ -121,6 +121,15 @@ def test_units_do_not_matter(x64):
     assert base.risk.dtype == dtype
 
 
+def test_half_precision_is_computed_in_float32():
+    x, head, y = draw(2)
+    narrow = [jnp.asarray(a, jnp.bfloat16) for a in (x, head, y, np.ones(T))]
+    result = linear_stitching_risk(*narrow[:3], b2=narrow[3])
+    wide = [a.astype(jnp.float32) for a in narrow]
+    assert result.risk.dtype == jnp.float32
+    np.testing.assert_allclose(result.risk, linear_stitching_risk(*wide[:3], b2=wide[3]).risk, rtol=1e-5)
+
+
 def test_a_mask_is_a_subset(x64):
     x, head, y = draw(2)
     dtype = jnp.float64 if x64 else jnp.float32
