@@ -5,6 +5,7 @@ from jaxalign import inference as inference
 from jaxalign import kernels as kernels
 from jaxalign import measures as measures
 from jaxalign import preprocess as preprocess
+from jaxalign import stitching as stitching
 from jaxalign._core.pytree import pytree_dataclass as pytree_dataclass
 from jaxalign._version import __version__ as __version__
 from jaxalign.alignment.aligned_cosine import aligned_cosine as aligned_cosine
