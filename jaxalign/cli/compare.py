@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from jaxalign.cli.errors import INTERRUPTED, Problem, bad_input, bad_output
 from jaxalign.cli.measure_spec import parse_measure
 from jaxalign.cli.models import describe_ids, load_models, usable_rows
 from jaxalign.cli.output import OutputFolder
+from jaxalign.cli.strict_json import without_nan
 from jaxalign.comparison import Comparison, compare
 from jaxalign.features import Layers
 from jaxalign.report.files import write_comparison
@@ -170,7 +170,7 @@ def _document(
     result: Comparison, models: Mapping[str, Layers], mask: np.ndarray | None, files: list[Path]
 ) -> dict[str, Any]:
     """What `--json` prints."""
-    best = {key: [_without_nan(pair._asdict()) for pair in result.best(key)] for key in result.values}
+    best = {key: [without_nan(pair._asdict()) for pair in result.best(key)] for key in result.values}
     return {
         "models": {name: layers.source for name, layers in models.items()},
         "masked_rows": [] if mask is None else np.flatnonzero(~mask).tolist(),
@@ -178,11 +178,6 @@ def _document(
         "comparison": json.loads(result.to_json()),
         "files": [str(path) for path in files],
     }
-
-
-def _without_nan(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with None for NaN, which JSON does not have."""
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in fields.items()}
 
 
 def _count(number: int, noun: str) -> str:

@@ -25,6 +25,7 @@ from jaxalign.cli.errors import Problem, bad_input, bad_output
 from jaxalign.cli.models import describe_ids, load_models, usable_rows
 from jaxalign.cli.output import OutputFolder
 from jaxalign.cli.stitch_pairs import Stitcher, closed_form_pairs, list_pairs, ridge_pairs, stitcher_of
+from jaxalign.cli.strict_json import without_nan
 from jaxalign.cli.task_files import HeadFile, load_head, load_labels
 from jaxalign.features import Layers
 from jaxalign.report.tables import add_row, number, plain_table
@@ -128,7 +129,7 @@ def run_stitch(request: Request) -> None:
         if files:
             print(f"\nwritten to {request.out}: {', '.join(path.name for path in files)}")
     if request.as_json:
-        print(json.dumps(_without_nan({**document, "files": [str(path) for path in files]})))
+        print(json.dumps(without_nan({**document, "files": [str(path) for path in files]})))
 
 
 def stitch_head(
@@ -173,12 +174,12 @@ def write_stitching(document: dict[str, Any], folder: Path) -> list[Path]:
             for name, numbers in entry["models"].items()
         ]
     with bad_output(), atomic_files(folder) as staging:
-        (staging / "stitching.json").write_text(json.dumps(_without_nan(document), indent=1), encoding="utf-8")
+        (staging / "stitching.json").write_text(json.dumps(without_nan(document), indent=1), encoding="utf-8")
         for name, rows in tables.items():
             with (staging / name).open("w", newline="", encoding="utf-8") as stream:
                 writer = csv.DictWriter(stream, list(rows[0]))
                 writer.writeheader()
-                writer.writerows(_without_nan(rows))
+                writer.writerows(without_nan(rows))
     return [folder / name for name in ("stitching.json", *tables)]
 
 
@@ -239,12 +240,3 @@ def _print_heads(heads: Sequence[Mapping[str, Any]], task: Task) -> None:
     print(f"\nAccuracy of the head after layer {task.layer!r} on held-out examples, by what it is given\n")
     results().print(table)
     print("The probe goes from the source layer straight to the labels; what comes after it knows nothing.")
-
-
-def _without_nan(value: Any) -> Any:
-    """The same for JSON, with null for what is not a number."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

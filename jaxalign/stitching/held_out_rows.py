@@ -11,6 +11,7 @@ import numpy as np
 from jaxalign._core.checks import check_integer, describe
 from jaxalign._core.typing import Array
 from jaxalign.stitching.objective import Examples
+from jaxalign.stitching.row_split import two_sides
 
 
 def look_steps(steps: int, held_out: Any, evaluate_every: Any, patience: Any) -> np.ndarray:
@@ -41,20 +42,14 @@ def check_held_out(held_out: Any) -> None:
 
 
 def split_rows(examples: Examples, share: float, key: Array) -> tuple[Examples, Examples]:
-    """Training rows, in their order, and held-out ones, drawn from those that count.
+    """Training rows and held-out ones, drawn from those that count, in their order.
 
     Raises:
-      ValueError: when either would have no row.
+      ValueError: when either would have fewer than two rows.
     """
-    counted = np.arange(examples.rows)
-    if examples.weights is not None:
-        counted = np.flatnonzero(np.asarray(examples.weights) > 0)
-    count = round(share * len(counted))
-    if not 0 < count < len(counted):
-        raise ValueError(f"fit: held_out must leave rows on both sides, got {count} of {len(counted)} with {share}")
-    order = counted[np.asarray(jax.random.permutation(key, len(counted)))]
-
-    def of(rows: np.ndarray) -> Examples:
-        return jax.tree.map(lambda leaf: jnp.take(leaf, np.sort(rows), axis=0), examples)
-
-    return of(order[count:]), of(order[:count])
+    counted = None if examples.weights is None else np.asarray(examples.weights) > 0
+    train, looked_at = (
+        jax.tree.map(lambda leaf, rows=rows: jnp.take(leaf, rows, axis=0), examples)
+        for rows in two_sides("fit", examples.rows, share, counted, key)
+    )
+    return train, looked_at

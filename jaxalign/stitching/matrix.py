@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxalign._core.checks import as_layers, check_choice, check_integer, describe
+from jaxalign._core.checks import as_layers, check_choice
+from jaxalign._core.keys import as_key
 from jaxalign._core.numerics import binary_scale, column_centers, take_rows, widen
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Float, Int, Scalar
@@ -27,9 +28,8 @@ from jaxalign.stitching.matrix_routes import (
     weights_by_products,
 )
 from jaxalign.stitching.ridge_path import CRITERIA, checked_penalties
+from jaxalign.stitching.row_split import two_sides
 
-#: Rows held out by default: every fifth.
-EVERY = 5
 #: Bytes of target layers that are looked at together.
 CHUNK_BYTES = 512 * 2**20
 
@@ -61,8 +61,9 @@ def stitch_matrix(
     *,
     penalties: float | Sequence[float] | None = None,
     select: str = "gcv",
-    held_out: int | Any = EVERY,
+    held_out: float | Any = 0.2,
     mask: Any = None,
+    key: Array | int | None = None,
 ) -> StitchMatrix:
     r"""Affine ridge stitches from every layer of one model to every layer of another, scored on held-out rows.
 
@@ -77,17 +78,19 @@ def stitch_matrix(
         pair; by default 24, from 1e-7 to 10 times the largest variance along any direction of the source.
       select: how, by what the training rows say: `"gcv"` or `"loo"`, as in `ridge_path`. The latter takes a product of
         matrices for each penalty.
-      held_out: 5 holds out every fifth row; or a boolean mask `(n,)` of those that are. Rows that depend on each
-        other, such as frames of one video, belong on the same side.
+      held_out: the share of rows that is held out, their numbers, or a boolean mask `(n,)` of them. Rows that depend
+        on each other, such as frames of one video, belong on the same side.
       mask: `(n,)`, `True` for rows that count; the others may hold any value.
+      key: a PRNG key, or an integer to make one from, which draws the share that is held out; without one, its rows
+        are evenly spaced: every fifth.
 
     Returns:
       A `StitchMatrix`, in float32 or wider. NaN in a layer makes its row and column NaN. Of many layers with as
       many features as rows, float32 gives an `r_squared` that is right to about 1e-6.
 
     Raises:
-      ValueError: for layers of different numbers of rows, penalties that are negative or none, fewer than two rows on
-        either side.
+      ValueError: for layers of different numbers of rows, penalties that are negative or none, nothing held out, or
+        fewer than two rows on either side.
       TypeError: for layers that are not floating point, masks that are not boolean.
 
     Example:
@@ -105,7 +108,10 @@ def stitch_matrix(
     given = None
     if penalties is not None:
         given = checked_penalties(function, np.atleast_1d(np.asarray(penalties)))
-    train, test = _split(function, a[0].shape[0], held_out, counts)
+    if isinstance(held_out, (int, float)) and held_out == 0:
+        raise ValueError(f"{function}: held_out must be above 0, as scores of rows fitted to would be too good")
+    sides = two_sides(function, a[0].shape[0], held_out, counts, None if key is None else as_key(function, key))
+    train, test = (side.astype(np.int32) for side in sides)
     targets = [split_rows(y, train, test) for y in (a if other is None else other)]
     sources = [padded(x) for x in (targets if other is None else [split_rows(x, train, test) for x in a])]
     if given is not None and given.shape[0] == 1:
@@ -115,32 +121,6 @@ def stitch_matrix(
     units = jnp.stack([y.unit for y in targets])
     squares = jnp.stack([jnp.mean(jnp.sum(y.test * y.test, axis=1)) for y in targets])
     return StitchMatrix(errors / (units * units)[None, :], squares / (units * units), chosen)
-
-
-def _split(function: str, rows: int, held_out: Any, mask: Array | None) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that are trained on, and those held out.
-
-    Raises:
-      ValueError, TypeError: when they cannot be, or are fewer than two.
-    """
-    counts = np.ones(rows, bool) if mask is None else np.asarray(mask)
-    if isinstance(held_out, (int, np.integer)) and not isinstance(held_out, bool):
-        check_integer(function, "held_out", held_out, minimum=2)
-        test = np.zeros(rows, bool)
-        test[np.flatnonzero(counts)[held_out - 1 :: held_out]] = True
-    else:
-        test = np.asarray(held_out)
-        if test.dtype != bool or test.shape != (rows,):
-            raise ValueError(
-                f"{function}: held_out must be an integer of at least 2 or a boolean mask of shape ({rows},), "
-                f"got {describe(held_out)}"
-            )
-    parts = tuple(np.flatnonzero(counts & side).astype(np.int32) for side in (~test, test))
-    if min(map(len, parts)) < 2:
-        raise ValueError(
-            f"{function}: at least 2 rows must be trained on and 2 held out, got {len(parts[0])} and {len(parts[1])}"
-        )
-    return parts[0], parts[1]
 
 
 @jax.jit

@@ -336,7 +336,7 @@ ERRORS = [
     ({"weights": -jnp.ones(N)}, ValueError, "weights must be finite and at least 0"),
     ({"patience": 2}, ValueError, "patience needs held_out"),
     ({"held_out": 2.0, "key": 0}, ValueError, "held_out must lie between 0 and 1, got 2.0"),
-    ({"held_out": 0.001, "key": 0}, ValueError, "held_out must leave rows on both sides, got 0 of 60"),
+    ({"held_out": 0.001, "key": 0}, ValueError, "at least 2 examples on both sides, got 60 to fit on and 0"),
     ({"held_out": (f32(X), f32(Y[:5]))}, ValueError, "held-out y must have one row for each of the 60 of held-out x"),
     ({"held_out": 5}, TypeError, r"held_out must be a share of rows or a pair \(x, y\), got int 5"),
     ({"checkpoint_every": 5}, ValueError, "checkpoint_every needs checkpoint"),

@@ -113,9 +113,12 @@ def test_mask_and_held_out_rows():
     trained = int((~held_out).sum())
     expected, _ = by_pairs(LAYERS, LAYERS, Ridge(alpha=0.1 * trained), held_out)
     np.testing.assert_allclose(scores.misalignment, expected, rtol=1e-8)
-    every_third = stitch_matrix(LAYERS, penalties=0.1, held_out=3)
-    chosen = stitch_matrix(LAYERS, penalties=0.1, held_out=np.arange(ROWS) % 3 == 2)
-    np.testing.assert_array_equal(every_third.misalignment, chosen.misalignment)
+    every_fourth = stitch_matrix(LAYERS, penalties=0.1, held_out=0.25)
+    chosen = stitch_matrix(LAYERS, penalties=0.1, held_out=np.arange(3, ROWS, 4))
+    np.testing.assert_array_equal(every_fourth.misalignment, chosen.misalignment)
+    drawn = [stitch_matrix(LAYERS, penalties=0.1, held_out=0.25, key=key).misalignment for key in (0, 0, 1)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.allclose(drawn[0], drawn[2])
 
 
 @pytest.mark.usefixtures("float64")
@@ -172,10 +175,11 @@ MISTAKES = [
     (lambda: stitch_matrix(LAYERS, [LAYERS[0][:20]]), ValueError, r"b\[0\] must have 40 rows"),
     (lambda: stitch_matrix(LAYERS, penalties=-1.0), ValueError, "penalties must be at least 0, got -1"),
     (lambda: stitch_matrix(LAYERS, select="cv"), ValueError, "select must be one of"),
-    (lambda: stitch_matrix(LAYERS, held_out=1), ValueError, "held_out must be at least 2"),
-    (lambda: stitch_matrix(LAYERS, held_out=0.2), ValueError, "held_out must be an integer of at least 2 or a boolean"),
-    (lambda: stitch_matrix(LAYERS, held_out=np.zeros(ROWS, bool)), ValueError, "at least 2 rows .* got 40 and 0"),
-    (lambda: stitch_matrix([x[:3] for x in LAYERS]), ValueError, "at least 2 rows .* got 3 and 0"),
+    (lambda: stitch_matrix(LAYERS, held_out=1), ValueError, "held_out must be at least 0 and below 1"),
+    (lambda: stitch_matrix(LAYERS, held_out=0), ValueError, "held_out must be above 0"),
+    (lambda: stitch_matrix(LAYERS, held_out=np.zeros(9, bool)), ValueError, "held_out must be a share, row numbers"),
+    (lambda: stitch_matrix(LAYERS, held_out=np.zeros(ROWS, bool)), ValueError, "2 examples on both sides, got 40"),
+    (lambda: stitch_matrix([x[:3] for x in LAYERS]), ValueError, "2 examples on both sides, got 2 .* and 1"),
 ]
 
 
