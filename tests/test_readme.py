@@ -51,7 +51,12 @@ def execute(blocks: list[Block], name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/quickstart.md", pytest.param("docs/inference.md", marks=pytest.mark.slow)]
+    "page",
+    [
+        "README.md",
+        "docs/quickstart.md",
+        *(pytest.param(f"docs/{name}.md", marks=pytest.mark.slow) for name in ("inference", "stitching")),
+    ],
 )
 def test_every_python_block_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
