@@ -60,7 +60,7 @@ class FitMany:
         losses = self.losses[:, -1] if self.held_out_losses is None else self.held_out_losses
         losses = np.where(np.isfinite(self.losses[:, -1]), losses, np.nan)
         if np.all(np.isnan(losses)):
-            raise ValueError("FitMany.best: training diverged for all members")
+            raise ValueError("FitMany.best_index: training diverged for all members")
         return int(np.nanargmin(losses))
 
     def best(self) -> Any:

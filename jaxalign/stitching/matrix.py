@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from typing import Any
 
 import jax
@@ -43,11 +44,15 @@ class StitchMatrix:
         squared distance, summed over features, of what it maps to from the target.
       variance: `(Lb,)`, the same for the map of everything to the mean of the rows trained on.
       penalties: `(La, Lb)`, of each map, in the square of the units of its inputs.
+      names_a: names of the source layers, if they came with some.
+      names_b: names of the target layers, likewise.
     """
 
     misalignment: Float[Array, "La Lb"]
     variance: Float[Array, "Lb"]
     penalties: Float[Array, "La Lb"]
+    names_a: tuple[str, ...] = field(default=(), metadata={"static": True})
+    names_b: tuple[str, ...] = field(default=(), metadata={"static": True})
 
     @property
     def r_squared(self) -> Float[Array, "La Lb"]:
@@ -56,8 +61,8 @@ class StitchMatrix:
 
 
 def stitch_matrix(
-    layers_a: Sequence[Float[Array, "n _p"]],
-    layers_b: Sequence[Float[Array, "n _q"]] | None = None,
+    layers_a: Sequence[Float[Array, "n _p"]] | Mapping[str, Float[Array, "n _p"]],
+    layers_b: Sequence[Float[Array, "n _q"]] | Mapping[str, Float[Array, "n _q"]] | None = None,
     *,
     penalties: float | Sequence[float] | None = None,
     select: str = "gcv",
@@ -72,7 +77,7 @@ def stitch_matrix(
     products of the rows of every layer.
 
     Args:
-      layers_a: layers to go on from, each `(n, p)`, of any width.
+      layers_a: layers to go on from, each `(n, p)`, of any width, in a list or by name.
       layers_b: layers to reach, each `(n, q)`, same examples in the same order; None for `layers_a` again.
       penalties: added to the variances of a source layer, as in `ridge`: one, or several to choose from for each
         pair; by default 24, from 1e-7 to 10 times the largest variance along any direction of the source.
@@ -104,7 +109,8 @@ def stitch_matrix(
     """
     function = "stitch_matrix"
     check_choice(function, "select", select, CRITERIA)
-    a, other, counts = as_layers(function, layers_a, layers_b, mask)
+    (names_a, a), (names_b, other) = _named(layers_a), _named(layers_b)
+    a, other, counts = as_layers(function, a or [], other, mask)
     given = None
     if penalties is not None:
         given = checked_penalties(function, np.atleast_1d(np.asarray(penalties)))
@@ -120,7 +126,15 @@ def stitch_matrix(
         errors, chosen = _with_choice(sources, targets, given, select)
     units = jnp.stack([y.unit for y in targets])
     squares = jnp.stack([jnp.mean(jnp.sum(y.test * y.test, axis=1)) for y in targets])
-    return StitchMatrix(errors / (units * units)[None, :], squares / (units * units), chosen)
+    names_b = names_a if other is None else names_b
+    return StitchMatrix(errors / (units * units)[None, :], squares / (units * units), chosen, names_a, names_b)
+
+
+def _named(layers: Any) -> tuple[tuple[str, ...], Any]:
+    """Names of layers, if there are some, and the layers as a list."""
+    if isinstance(layers, Mapping):
+        return tuple(map(str, layers)), list(layers.values())
+    return (), layers
 
 
 @jax.jit

@@ -57,6 +57,20 @@ class RidgePath:
     stitch: LinearStitch
     select: str = field(metadata={"static": True})
 
+    def __call__(self, x: Float[Array, "*rows p"]) -> Float[Array, "*rows q"]:
+        """What the chosen map makes of activations."""
+        return self.stitch(x)
+
+    @property
+    def kernel(self) -> Float[Array, "p q"]:
+        """That of the chosen map."""
+        return self.stitch.kernel
+
+    @property
+    def bias(self) -> Float[Array, "q"]:
+        """That of the chosen map."""
+        return self.stitch.bias
+
     @property
     def penalty(self) -> Scalar:
         """The one that is chosen."""

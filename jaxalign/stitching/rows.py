@@ -44,8 +44,9 @@ class PairedRows:
 
     @property
     def examples(self) -> Scalar:
-        """How many rows of equal weight would know as much."""
-        return safe_divide(jnp.ones((), self.x.dtype), jnp.sum(self.shares * self.shares))
+        """How many rows of equal weight would know as much; exact where all that count have one weight."""
+        weights = self.shares / jnp.max(self.shares)
+        return jnp.sum(weights) ** 2 / jnp.sum(weights * weights)
 
     @property
     def variance(self) -> Scalar:

@@ -110,6 +110,7 @@ def test_path_by_generalized_cross_validation():
         expected.append((left**2).sum() / 40 / (1 - np.trace(hat) / 40) ** 2)
     np.testing.assert_allclose(path.gcv_errors, expected, rtol=1e-9)
     assert int(path.chosen) == int(np.argmin(expected))
+    np.testing.assert_array_equal(path(X), path.stitch(X))
     assert path.loo_errors is None
 
 

@@ -187,7 +187,7 @@ def test_mistakes_are_named():
     cases = {
         "targets must have one row for each of the 120": (x, y, head, labels[:-1], {}),
         "x and y must hold the same examples": (x, y[:-1], head, labels, {}),
-        r"head must take what the target layer gives \(width 5": (x, y, head.T, labels, {}),
+        "head must take the target layer, of width 5 ": (x, y, head.T, labels, {}),
         "targets must be labels from 0 to 2, of the 3 outputs of the head, got 3": (x, y, head, labels + 1, {}),
         "head and targets go together": (x, y, head, None, {}),
         "held_out must be at least 0 and below 1": (x, y, head, labels, {"held_out": 1.5}),

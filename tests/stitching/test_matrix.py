@@ -163,6 +163,15 @@ def test_the_least_work_is_chosen():
     assert cheapest_route(1_000_000, 1000, [64], [64]) == "features"
 
 
+def test_layers_by_name():
+    by_name = stitch_matrix({"first": LAYERS[0]}, {"second": LAYERS[1], "third": LAYERS[2]}, penalties=0.1)
+    assert (by_name.names_a, by_name.names_b) == (("first",), ("second", "third"))
+    np.testing.assert_array_equal(
+        by_name.misalignment, stitch_matrix(LAYERS[:1], LAYERS[1:], penalties=0.1).misalignment
+    )
+    assert stitch_matrix({"first": LAYERS[0]}, penalties=0.1).names_b == ("first",)
+
+
 def test_it_is_ridge_on_the_rows_trained_on():
     x, y = (z.astype(np.float32) for z in LAYERS[:2])
     stitch = ridge(x[~HELD_OUT], y[~HELD_OUT], penalty=0.2)

@@ -143,7 +143,7 @@ def test_mistakes_are_named(problem):
     stitch = LinearStitch.of(kernel, bias)
     with pytest.raises(ValueError, match=r"stitching_error: targets must have one row for each of the 24 examples"):
         stitching_error(x, lambda z: z @ head, labels[:-1], stitch=stitch)
-    with pytest.raises(ValueError, match=r"stitching_error: head must take what stitch gives \(width 4"):
+    with pytest.raises(ValueError, match=r"stitching_error: head must take stitch, of width 4 "):
         stitching_error(x, lambda z: z @ head.T, labels, stitch=stitch)
     with pytest.raises(TypeError, match=r"stitching_error: stitch must be a map that can be called.*array"):
         stitching_error(x, lambda z: z @ head, labels, stitch=kernel)
