@@ -34,7 +34,7 @@ def both_widths(form, x, y):
 
 
 @pytest.mark.parametrize("condition", [1e1, 1e2, 1e3, 1e4, 1e5, 1e6])
-@pytest.mark.parametrize("noise", [1e-1, 1e-3])
+@pytest.mark.parametrize("noise", [pytest.param(1e-1, marks=pytest.mark.slow), 1e-3])
 def test_float32_errors_are_those_of_float64(condition, noise):
     rng = np.random.default_rng(3)
     x = conditioned(400, 20, condition)
@@ -124,8 +124,16 @@ def test_derivatives_of_diagnostics():
     assert_derivative(jax.jit(lambda x, y: jnp.sum(paths["loo"](x, y).loo_errors)), X, TARGET)
 
 
+#: Rows, features, penalty; the slow ones are between others.
+SHAPES = [
+    (12, 4, 0.3),
+    (4, 12, 0.0),
+    *(pytest.param(*s, marks=pytest.mark.slow) for s in [(12, 4, 0.0), (4, 12, 0.3), (5, 5, 0.0)]),
+]
+
+
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(("n", "d", "penalty"), [(12, 4, 0.3), (12, 4, 0.0), (4, 12, 0.3), (4, 12, 0.0), (5, 5, 0.0)])
+@pytest.mark.parametrize(("n", "d", "penalty"), SHAPES)
 def test_second_derivatives_of_least_squares(n, d, penalty):
     rng = np.random.default_rng(n)
     x, y, w, direction = (jnp.asarray(rng.normal(size=s)) for s in ((n, d), (n, 3), (d, 3), (n, d)))

@@ -92,7 +92,7 @@ def test_feature_maps_are_resized_to_the_target():
 
 
 @every_form
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)])
 def test_small_types_give_float32(form, dtype):
     x, y = jnp.asarray(X, dtype), jnp.asarray(TARGET, dtype)
     stitch = form(x, y)
@@ -101,7 +101,7 @@ def test_small_types_give_float32(form, dtype):
 
 
 @every_form
-@pytest.mark.parametrize("scale", [1e-18, 1e15])
+@pytest.mark.parametrize("scale", [1e-18, pytest.param(1e15, marks=pytest.mark.slow)])
 def test_units_of_any_size(form, scale):
     # In the units of the other input, so that a penalty means the same.
     one = form(X, TARGET * np.float32(scale))
@@ -129,7 +129,7 @@ def test_vmap_and_jit(form):
 
 
 @every_form
-@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+@pytest.mark.parametrize("platform", ["tpu", pytest.param("cuda", marks=pytest.mark.slow)])
 def test_lowers_for_accelerators(form, platform):
     exported = jax.export.export(jax.jit(lambda x, y: form(x, y).error), platforms=[platform])
     assert exported(jnp.asarray(X), jnp.asarray(TARGET)).platforms == (platform,)
