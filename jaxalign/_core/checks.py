@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxalign._core.typing import Array
 
@@ -156,7 +157,7 @@ def check_ridge(function: str, value: Any, *, argument: str = "ridge") -> None:
         raise TypeError(f"{function}: {argument} must be a number, got {describe(value)}")
     if getattr(value, "shape", ()) != ():
         raise ValueError(f"{function}: {argument} must be one number, got {describe(value)}")
-    if isinstance(value, (int, float)) and not value >= 0:
+    if not isinstance(value, Tracer) and not value >= 0:
         raise ValueError(f"{function}: {argument} must be at least 0, got {value}")
 
 

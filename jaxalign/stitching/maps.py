@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign._core.checks import check_floating, describe
-from jaxalign._core.numerics import accum_dtype, matmul
+from jaxalign._core.numerics import accum_dtype, matmul, safe_divide
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 
@@ -93,12 +93,12 @@ class LinearStitch:
     @property
     def r_squared(self) -> Scalar:
         """`1 - error / variance`: the share of the variance that the map explains of its own rows."""
-        return 1 - self.error / self.variance
+        return 1 - safe_divide(self.error, self.variance, otherwise=jnp.nan)
 
     @property
     def loo_r_squared(self) -> Scalar:
         """The same of rows left out one at a time; negative where the mean of the targets would be better."""
-        return 1 - self.loo_error / self.variance
+        return 1 - safe_divide(self.loo_error, self.variance, otherwise=jnp.nan)
 
     @property
     def overfit(self) -> Bool[Array, ""]:

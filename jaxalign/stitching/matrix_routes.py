@@ -129,20 +129,30 @@ def cheapest_route(t: int, m: int, widths_a: list[int], widths_b: list[int]) -> 
 
 
 @jax.jit
-def errors_by_features(source: SplitRows, targets: Targets, penalty: Scalar) -> Float[Array, "l"]:
+def weights_by_features(source: SplitRows, penalty: Scalar) -> Float[Array, "m p"]:
+    """What products of the inputs with targets are multiplied by to predict held-out rows."""
+    return _solved(source, source.test, penalty)
+
+
+@jax.jit
+def weights_by_rows(source: SplitRows, penalty: Scalar) -> Float[Array, "m t"]:
+    """What rows trained on of targets are multiplied by to predict held-out ones."""
+    train, test = source.train, source.test
+    if train.shape[1] <= train.shape[0]:
+        return gram_matmul(_solved(source, test, penalty), train)
+    return _solved_by_rows(source, row_products(source), penalty)
+
+
+@jax.jit
+def errors_by_features(weights: Float[Array, "m p"], source: SplitRows, targets: Targets) -> Float[Array, "l"]:
     """The mean squared error on held-out rows for each target, in the units of the targets."""
-    weights = _solved(source, source.test, penalty)
     return targets.errors(matmul(weights, cross_matmul(source.train, targets.train)))
 
 
 @jax.jit
-def errors_by_rows(source: SplitRows, targets: Targets, penalty: Scalar) -> Float[Array, "l"]:
-    """The same, by the weights that held-out rows give to those trained on."""
-    train, test = source.train, source.test
-    if train.shape[1] <= train.shape[0]:
-        weights = gram_matmul(_solved(source, test, penalty), train)
-    else:
-        weights = _solved_by_rows(source, row_products(source), penalty)
+def errors_by_rows(weights: Float[Array, "m t"], source: SplitRows, targets: Targets) -> Float[Array, "l"]:
+    """The same, by weights of rows; the source is not needed any more."""
+    del source
     return targets.errors(matmul(weights, targets.train))
 
 
@@ -159,13 +169,13 @@ def weights_by_products(
 def errors_by_products(
     weights: Float[Array, "k m t"], squared: Float[Array, "k t t"], targets: RowProducts
 ) -> Float[Array, "k l"]:
-    """The errors of several sources; of those far below the variance, rounding leaves fewer digits."""
+    """The errors of several sources; rounding, of the size of the variance, leaves small ones fewer digits."""
 
     def inner(a: Array, b: Array) -> Array:
         return gram_matmul(a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1))
 
     total = inner(squared, targets.train) - 2 * inner(weights, targets.cross) + targets.test[None, :]
-    return total / weights.shape[1]
+    return jnp.maximum(total, 0) / weights.shape[1]
 
 
 def _solved(source: SplitRows, inputs: Float[Array, "m p"], penalty: Scalar) -> Float[Array, "m p"]:

@@ -17,7 +17,7 @@ from jaxalign._core.least_squares import (
     ridge_residuals,
     with_derivative_of,
 )
-from jaxalign._core.numerics import binary_scale
+from jaxalign._core.numerics import binary_scale, matmul
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.signatures.whitened import UninformativeWarning
 from jaxalign.stitching.maps import LinearStitch
@@ -181,7 +181,7 @@ def ridge_at(
     return rows.stitch(
         kernel,
         jnp.sum(residuals * residuals),
-        loo_error=leave_one_out(residuals, leverages, rows),
+        loo_error=leave_one_out(residuals, leverages, rows, parts, penalty, affine),
         rank=parts.rank,
         condition=parts.condition,
         degrees_of_freedom=degrees_of_freedom(parts, penalty, leverages, affine),
@@ -194,12 +194,25 @@ def hat_diagonal(rows: PairedRows, leverages: Float[Array, "n"], affine: bool) -
     return leverages + rows.shares if affine else leverages
 
 
-def leave_one_out(residuals: Float[Array, "n q"], leverages: Float[Array, "n"], rows: PairedRows) -> Scalar:
+def leave_one_out(
+    residuals: Float[Array, "n q"],
+    leverages: Float[Array, "n"],
+    rows: PairedRows,
+    parts: Decomposition,
+    penalty: Scalar,
+    affine: bool,
+) -> Scalar:
     """The sum of squares of what rows miss that are left out of the fit; infinite where one cannot be."""
-    slack = 1 - leverages
     squares = jnp.sum(residuals * residuals, axis=1)
-    # A row without which the fit is not determined is predicted exactly with it: leverage 1, up to rounding.
-    resolved = slack > 4 * jnp.finfo(slack.dtype).eps * leverages.shape[0] ** 0.5
+    # 1 less the leverage: what no direction knows of a row, and what the penalty takes from those that do.
+    directions = parts.left * parts.left
+    unknown = 1 - hat_diagonal(rows, jnp.sum(directions, axis=1), affine)
+    # A row without which the fit is not determined is predicted exactly with it, up to rounding.
+    rounding = 4 * jnp.finfo(unknown.dtype).eps * unknown.shape[0] ** 0.5
+    all_known = parts.rank + (1 if affine else 0) >= jnp.sum(rows.shares > 0, dtype=jnp.int32)
+    unknown = jnp.where(all_known | (unknown < rounding), 0, unknown)
+    slack = with_derivative_of(unknown + matmul(directions, parts.lost(penalty)[:, None])[:, 0], 1 - leverages)
+    resolved = slack > 0
     errors = jnp.where(resolved, squares / jnp.where(resolved, slack * slack, 1), jnp.inf)
     return jnp.sum(jnp.where(rows.shares > 0, errors, jnp.where(jnp.isnan(rows.shares), jnp.nan, 0)))
 

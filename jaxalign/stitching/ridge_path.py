@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxalign._core.checks import check_choice, describe
 from jaxalign._core.jit import jit
@@ -131,8 +133,8 @@ def ridge_path(
 
 def checked_penalties(function: str, penalties: Array | np.ndarray | Sequence[float]) -> Array:
     """A vector of penalties; those whose values are known are looked at."""
-    if isinstance(penalties, jax.Array):
-        values = penalties
+    if isinstance(penalties, Tracer):
+        values: Any = penalties
     else:
         try:
             values = np.asarray(penalties, dtype=float)
@@ -166,8 +168,10 @@ def _ridge_path(
         penalties = penalties.astype(rows.x.dtype)
         scaled = penalties * square
     known, beyond = parts.apart(jax.lax.stop_gradient(rows.y))
-    energies, outside = jnp.sum(known * known, axis=1), jnp.sum(beyond * beyond)
     counted = jnp.sum(rows.shares > 0, dtype=rows.x.dtype)
+    unknown = counted - parts.rank.astype(counted.dtype) - (1 if affine else 0)
+    # Of as many directions as rows, nothing lies outside but rounding.
+    energies, outside = jnp.sum(known * known, axis=1), jnp.where(unknown > 0, jnp.sum(beyond * beyond), 0)
 
     def at(penalty: Scalar) -> tuple[Scalar, Scalar, Scalar]:
         error = outside + jnp.sum(parts.lost(penalty) ** 2 * energies)
@@ -175,7 +179,9 @@ def _ridge_path(
         leverages = hat_diagonal(rows, ridge_leverages(rows.x, penalty, parts), affine)
         error = with_derivative_of(error, jnp.sum((rows.y - matmul(rows.x, kernel)) ** 2))
         freedom = degrees_of_freedom(parts, penalty, leverages, affine)
-        return error, generalized_cross_validation(error, freedom, counted), freedom
+        # What is left of the rows, without the difference of nearly equal numbers.
+        left = with_derivative_of(unknown + jnp.sum(parts.lost(penalty)), counted - freedom)
+        return error, generalized_cross_validation(error, left, counted), freedom
 
     errors, gcv_errors, freedom = jax.vmap(at)(scaled)
     loo_errors = jax.lax.map(lambda one: _loo(rows, one, parts, affine), scaled) if select == "loo" else None
@@ -194,14 +200,14 @@ def _ridge_path(
     )
 
 
-def generalized_cross_validation(error: Array, freedom: Array, counted: Scalar) -> Array:
-    """The error over the squared share of rows that are not used up; infinite where none is left to judge by."""
-    slack = 1 - freedom / counted
-    resolved = slack > 16 * jnp.finfo(slack.dtype).eps
-    return jnp.where(resolved, error / jnp.where(resolved, slack * slack, 1), jnp.inf)
+def generalized_cross_validation(error: Array, left: Array, counted: Scalar) -> Array:
+    """The error over the squared share of rows that is left to judge by; infinite where none is."""
+    slack = left / counted
+    return jnp.where(slack > 0, error / jnp.where(slack > 0, slack * slack, 1), jnp.inf)
 
 
 def _loo(rows: PairedRows, penalty: Scalar, parts: Decomposition, affine: bool) -> Scalar:
     kernel = ridge_coefficients(rows.x, rows.y, penalty, parts)
     residuals = ridge_residuals(rows.x, rows.y, penalty, parts, kernel)
-    return leave_one_out(residuals, hat_diagonal(rows, ridge_leverages(rows.x, penalty, parts), affine), rows)
+    leverages = hat_diagonal(rows, ridge_leverages(rows.x, penalty, parts), affine)
+    return leave_one_out(residuals, leverages, rows, parts, penalty, affine)

@@ -52,6 +52,20 @@ def test_float32_errors_are_those_of_float64(condition, noise):
         assert 1 - 1e-4 < small.error / exact.error < 1.02
 
 
+def test_float32_cross_validation_with_more_features_than_rows():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 100)).astype(np.float32)
+    y = (x @ rng.normal(size=(100, 3)) / 10).astype(np.float32)
+    penalties = (1e-6, 1e-4, 1e-2, 1.0)
+    for select in ("gcv", "loo"):
+        small = ridge_path(x, y, penalties=penalties, select=select)
+        with jax.enable_x64(True):
+            exact = ridge_path(x.astype(float), y.astype(float), penalties=penalties, select=select)
+        np.testing.assert_allclose(small.gcv_errors, exact.gcv_errors, rtol=1e-3)
+        if select == "loo":  # below, residuals have no digits left
+            np.testing.assert_allclose(small.loo_errors[1:], exact.loo_errors[1:], rtol=1e-3)
+
+
 def test_float32_weights_of_ill_conditioned_inputs():
     x = conditioned(1000, 64, 4e3)
     y = (x @ RNG.normal(size=(64, 16)) + 0.01 * RNG.normal(size=(1000, 16))).astype(np.float32)

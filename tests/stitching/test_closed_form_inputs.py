@@ -162,6 +162,7 @@ MISTAKES = [
     (lambda: least_squares(X, TARGET, weights=np.ones(5, np.float32)), ValueError, r"weights must have shape \(24,\)"),
     (lambda: least_squares(X, TARGET, mask=np.ones(24)), TypeError, "mask must be boolean"),
     (lambda: ridge(X, TARGET, penalty=-1.0), ValueError, "ridge: penalty must be at least 0, got -1"),
+    (lambda: ridge(X, TARGET, penalty=jnp.asarray(-2.0)), ValueError, "ridge: penalty must be at least 0, got -2"),
     (lambda: ridge(X, TARGET, penalty=np.ones(2)), ValueError, "penalty must be one number"),
     (lambda: ridge(X, TARGET, penalty="much"), TypeError, "penalty must be a number"),
     (lambda: ridge_path(X, TARGET, penalties=(0.1, -0.1)), ValueError, "penalties must be at least 0, got -0.1"),

@@ -101,6 +101,30 @@ def test_float32(route, by_route):
     np.testing.assert_allclose(scores.r_squared, 1 - expected / np.asarray(scores.variance), atol=3e-6)
 
 
+@pytest.mark.parametrize("condition", [1e2, 1e4])
+@pytest.mark.parametrize(("n", "p"), [(120, 12), (60, 80)])
+def test_float32_of_layers_with_small_directions(n, p, condition):
+    rng = np.random.default_rng(0)
+    rank = min(p, n - 1)
+    u = np.linalg.qr(rng.normal(size=(n, rank)) - 0.5)[0]
+    v = np.linalg.qr(rng.normal(size=(p, rank)))[0]
+    x = ((u * np.logspace(0, -np.log10(condition), rank)) @ v.T).astype(np.float32)
+    y = u[:, -3:] @ rng.normal(size=(3, 2)) + 0.01 * rng.normal(size=(n, 2))  # known by the smallest ones
+    y = y.astype(np.float32)
+    penalties = np.array([1e-13, 1e-12]) / n
+    small = stitch_matrix([x], [y], penalties=penalties)
+    one = stitch_matrix([x], [y], penalties=penalties[1])
+    with jax.enable_x64(True):
+        exact = stitch_matrix([x.astype(float)], [y.astype(float)], penalties=penalties)
+    for scores in (small, one):
+        np.testing.assert_allclose(scores.misalignment, exact.misalignment, rtol=5e-3)
+
+
+def test_there_are_no_derivatives():
+    gradient = jax.grad(lambda x: stitch_matrix([x], LAYERS[:1], penalties=(0.1, 1.0)).r_squared.sum())
+    np.testing.assert_array_equal(gradient(jnp.asarray(LAYERS[1])), 0)
+
+
 @pytest.mark.usefixtures("float64")
 def test_mask_and_held_out_rows():
     mask = np.arange(ROWS) < 35
@@ -183,6 +207,8 @@ MISTAKES = [
     (lambda: stitch_matrix([]), ValueError, "at least one representation"),
     (lambda: stitch_matrix(LAYERS, [LAYERS[0][:20]]), ValueError, r"b\[0\] must have 40 rows"),
     (lambda: stitch_matrix(LAYERS, penalties=-1.0), ValueError, "penalties must be at least 0, got -1"),
+    (lambda: stitch_matrix(LAYERS, penalties=jnp.array([-1.0])), ValueError, "penalties must be at least 0, got -1"),
+    (lambda: jax.jit(lambda m: stitch_matrix(LAYERS, mask=m))(HELD_OUT), TypeError, "mask must be known"),
     (lambda: stitch_matrix(LAYERS, select="cv"), ValueError, "select must be one of"),
     (lambda: stitch_matrix(LAYERS, held_out=1), ValueError, "held_out must be at least 0 and below 1"),
     (lambda: stitch_matrix(LAYERS, held_out=0), ValueError, "held_out must be above 0"),
