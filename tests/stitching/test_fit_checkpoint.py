@@ -122,6 +122,7 @@ OTHERS = [
     ("[(](held-out )?data differs[)]", {"x": X.at[3, 2].add(1e-6)}),
     ("[(]data differs; held-out data differs[)]", {"x": X[::-1]}),
     ("data differs", {"x": X[1:], "y": Y[1:]}),
+    ("[(]data differs; held-out data differs[)]", {"y": -Y}),
     ("key differs", {"key": 5}),
     ("[(]start of the module differs[)]", {"module": Noisy(rngs=nnx.Rngs(1))}),
     ("module, head or loss differs", {"module": Affine(5, 4, rngs=nnx.Rngs(0))}),
@@ -157,6 +158,15 @@ def test_digests_see_one_bit_and_the_order_and_the_type():
     assert len(set(digests)) == len(digests)
     assert data_digest(np.asarray(x)) == digests[0]
     assert data_digest(jax.random.key(1)) != data_digest(jax.random.key(2))
+
+
+def test_digests_see_signs_and_rows_that_change_places():
+    x = jnp.asarray(RNG.standard_normal((1024, 4)), jnp.float32)  # 512 words are 128 rows
+    swapped = x.at[jnp.asarray([3, 131])].set(x[jnp.asarray([131, 3])])
+    exchanged = jnp.concatenate([x[512:], x[:512]])
+    different = [x, -x, x.at[:2].multiply(-1), swapped, exchanged, x.astype(jnp.bfloat16), -x.astype(jnp.bfloat16)]
+    assert len({data_digest(v) for v in different}) == len(different)
+    assert data_digest(jnp.zeros((0, 3))) == data_digest(np.zeros((0, 3), np.float32))
 
 
 PROGRAM = """
