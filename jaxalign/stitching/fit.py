@@ -22,7 +22,7 @@ from jaxalign.stitching.fit_arguments import check_penalty, checked_key, checked
 from jaxalign.stitching.held_out_rows import check_held_out, look_steps, split_rows
 from jaxalign.stitching.losses import Loss
 from jaxalign.stitching.objective import Examples, Problem, Weights, mean_loss
-from jaxalign.stitching.training import Training, advance, row_order, start, train
+from jaxalign.stitching.training import Training, advance, divergence_hint, row_order, start, train
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +30,16 @@ class FitResult:
     """A trained stitching module, and how it came about.
 
     Attributes:
-      module: the trained module: that of the last step; with `patience`, that of `best_step`; if the loss ceased to be
-        finite, the last one whose loss was.
-      losses: what was minimized, before each step, shape `(steps taken,)`; the last entry is not finite if training
-        diverged.
+      module: the trained module: that of the last step; with `patience`, that of `best_step`; if training diverged, the
+        last one whose loss was finite.
+      losses: what was minimized, before each step, shape `(steps taken,)`; if training diverged, the last entry is that
+        of the step at which it did.
       held_out_losses: mean losses of the held-out rows, without penalty, shape `(looks,)`.
       held_out_steps: after how many steps, shape `(looks,)`; the first is 0.
       best_step: the step with the least held-out loss; None without held-out rows.
       stopped_at: how many steps were taken.
-      diverged_at: the step, from 0, whose loss was NaN or infinite; None if none was.
+      diverged_at: the step, from 0, whose loss was NaN or infinite, or that led to such parameters; None if there was
+        none.
     """
 
     module: Any
@@ -145,8 +146,8 @@ def fit(
       progress: show a progress bar; None shows one on a terminal.
 
     Returns:
-      A `FitResult`: `.module`, `.losses` and more. If a loss is NaN or infinite, training stops there with a
-      `RuntimeWarning`, and `.module` is the last one with a finite loss.
+      A `FitResult`: `.module`, `.losses` and more. If a loss or a new parameter is NaN or infinite, training stops
+      there with a `RuntimeWarning`, and `.module` is the last one with a finite loss.
 
     Raises:
       ValueError: before anything is compiled: for rows, widths or labels that do not fit, settings out of range, or a
@@ -205,7 +206,7 @@ def fit(
     finally:
         if kept is not None:
             kept.close()
-    return _result(graphdef, run, looks, patience)
+    return _result(problem, run, looks, patience)
 
 
 def _train(
@@ -267,19 +268,21 @@ def _first(problem: Problem, weights: Weights, steps: int, looks: int) -> _Run:
     )
 
 
-def _result(graphdef: nnx.GraphDef, run: _Run, looks: np.ndarray, patience: int | None) -> FitResult:
+def _result(problem: Problem, run: _Run, looks: np.ndarray, patience: int | None) -> FitResult:
     step, diverged = int(run.step), not bool(run.training.alive)
     looked = ~np.isnan(run.held_out)
     if diverged:
+        last = run.losses[step - 1]
+        what = "the parameters after step {} were" if bool(jnp.isfinite(last)) else "the loss of step {} was"
         warnings.warn(
-            f"fit: the loss of step {step - 1} was not finite; training stopped there, with the module of the last "
-            "finite loss. A smaller learning rate may help, or optax.clip_by_global_norm",
+            f"fit: {what.format(step - 1)} not finite; training stopped there, with the module of the last "
+            f"finite loss. {divergence_hint(problem, last, first=step == 1)}",
             RuntimeWarning,
             stacklevel=3,
         )
     weights = run.best if patience is not None else run.training.weights
     return FitResult(
-        module=nnx.merge(graphdef, *weights, copy=True),
+        module=nnx.merge(problem.graphdef, *weights, copy=True),
         losses=np.asarray(run.losses)[:step],
         held_out_losses=run.held_out[looked],
         held_out_steps=looks[looked],

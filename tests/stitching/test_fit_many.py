@@ -69,18 +69,30 @@ def test_the_best_member_is_that_of_the_least_held_out_loss(x64):
 
 def test_members_that_diverged_are_not_the_best():
     run = fit_many(make, X, Y, keys=KEYS, optimizer=ADAM, steps=2, held_out=OTHER)
-    spoiled = run.losses.copy()
-    spoiled[run.best_index()] = np.nan
-    assert replace(run, losses=spoiled).best_index() == 1 - run.best_index()
+    assert not np.any(run.diverged)
+    spoiled = np.arange(2) == run.best_index()
+    assert replace(run, diverged=spoiled).best_index() == 1 - run.best_index()
     with pytest.raises(ValueError, match="training diverged for all members"):
-        replace(run, losses=spoiled * np.nan).best()
+        replace(run, diverged=spoiled | True).best()
+
+
+def test_the_last_step_may_diverge_too():
+    with pytest.warns(RuntimeWarning, match=r"the parameters of members \[0, 1\] .* A smaller learning rate may help"):
+        run = fit_many(make, 100 * X, Y, keys=KEYS, optimizer=optax.sgd(1e38), steps=1)
+    assert run.diverged.tolist() == [True, True]
+    assert np.all(np.isfinite(run.losses))
+    np.testing.assert_array_equal(run.member(1).kernel[...], make(as_key("test", KEYS[1])).kernel[...])
+    with pytest.raises(ValueError, match="training diverged for all members"):
+        run.best()
+    with pytest.warns(RuntimeWarning, match="x holds NaN"):
+        fit_many(make, X * jnp.nan, Y, keys=KEYS, optimizer=ADAM, steps=1)
 
 
 def test_a_member_that_diverges_stops_alone():
     """A wild step spoils the members without a penalty later than those with one."""
     sgd = optax.sgd(0.3)
     with pytest.warns(
-        RuntimeWarning, match=r"fit_many: the loss of members \[1, 3\] was not finite; they stopped, with"
+        RuntimeWarning, match=r"fit_many: the loss or the parameters of members \[1, 3\] were not finite; they stopped"
     ):
         runs = fit_many(make, X, Y, keys=KEYS, penalties=[0.0, 1e8], optimizer=sgd, steps=30)
     with pytest.warns(RuntimeWarning, match="the loss of step"):
