@@ -19,7 +19,7 @@ from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.stitching.checkpoint import Checkpoints, data_digest, package_versions, program_digest
 from jaxalign.stitching.fit_arguments import check_penalty, checked_key, checked_problem, checked_task
-from jaxalign.stitching.held_out_rows import check_held_out, look_steps, split_rows
+from jaxalign.stitching.held_out_rows import held_out_examples, held_out_share, look_steps, split_rows
 from jaxalign.stitching.losses import Loss
 from jaxalign.stitching.objective import Examples, Problem, Weights, mean_loss
 from jaxalign.stitching.training import Training, advance, divergence_hint, row_order, start, train
@@ -167,15 +167,14 @@ def fit(
     """
     check_integer("fit", "steps", steps, minimum=1)
     check_penalty("fit", "penalty", penalty)
-    check_held_out(held_out)
-    share = held_out if isinstance(held_out, float) else None
+    share = held_out_share(held_out)
     key = checked_key("fit", key, batch_size=batch_size, split=share is not None)
     looks = look_steps(steps, held_out, evaluate_every, patience)
     task, other = checked_task("fit", module, y, head=head, labels=labels, loss=loss, batch_size=batch_size)
     examples, loss = task.examples(x, other, mask, weights)
     looked_at = None
     if isinstance(held_out, tuple):
-        looked_at, _ = replace(task, loss=loss).examples(*held_out, None, None, of="held-out ")
+        looked_at = held_out_examples(replace(task, loss=loss), *held_out, like=examples)
     elif share is not None and key is not None:
         examples, looked_at = split_rows(examples, share, jax.random.fold_in(key, 0))
     graphdef, params, rest = nnx.split(module, nnx.Param, ...)
@@ -196,7 +195,8 @@ def fit(
     if checkpoint is not None:
         every = -(-steps // 10) if checkpoint_every is None else checkpoint_every
         check_integer("fit", "checkpoint_every", every, minimum=1)
-        facts = _facts(problem, run, looked_at, steps=steps, looks=len(looks), patience=patience)
+        look_every = int(looks[1]) if len(looks) else None
+        facts = _facts(problem, run, looked_at, steps=steps, evaluate_every=look_every, patience=patience)
         kept = Checkpoints("fit", checkpoint, facts)
         run = kept.load(run) or run
     elif checkpoint_every is not None:

@@ -18,6 +18,7 @@ from jaxalign._core.keys import as_key
 from jaxalign._core.numerics import accum_dtype
 from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.stitching.fit_arguments import check_penalty, checked_key, checked_problem, checked_task
+from jaxalign.stitching.held_out_rows import held_out_examples
 from jaxalign.stitching.losses import Loss
 from jaxalign.stitching.objective import Weights, mean_loss
 from jaxalign.stitching.training import divergence_hint, start, train
@@ -149,7 +150,7 @@ def fit_many(
     if held_out is not None:
         if not isinstance(held_out, tuple) or len(held_out) != 2:
             raise TypeError(f"fit_many: held_out must be a pair (x, y), got {describe(held_out)}")
-        looked_at, _ = replace(task, loss=loss).examples(*held_out, None, None, of="held-out ")
+        looked_at = held_out_examples(replace(task, loss=loss), *held_out, like=examples)
     penalty = jnp.asarray(penalty_list, accum_dtype(examples.x))[chosen]
     problem = checked_problem(
         "fit_many",
@@ -173,8 +174,8 @@ def fit_many(
     if np.any(diverged):
         of_step_0 = losses[int(np.argmax(diverged)), 0]
         warnings.warn(
-            f"fit_many: the loss or the parameters of members {np.flatnonzero(diverged).tolist()} were not finite; they "
-            f"stopped, with the weights of the last finite loss. {divergence_hint(problem, of_step_0, first=True)}",
+            f"fit_many: the loss or the parameters of members {np.flatnonzero(diverged).tolist()} were not finite; "
+            f"they stopped, with the weights of the last finite loss. {divergence_hint(problem, of_step_0, first=True)}",
             RuntimeWarning,
             stacklevel=2,
         )

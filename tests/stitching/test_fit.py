@@ -203,6 +203,11 @@ def test_early_stopping_takes_the_module_of_the_best_look():
     )
 
 
+def test_numbers_of_numpy_are_shares_too():
+    run = fit(affine(), f32(X), f32(Y), optimizer=SGD, steps=2, held_out=np.float32(0.2), key=0)
+    assert len(run.held_out_losses) == 3
+
+
 def test_a_share_is_held_out_and_looking_changes_nothing():
     settings = {"optimizer": SGD, "steps": 7, "key": 1, "held_out": 0.25, "penalty": 0.1}
     often = fit(affine(), f32(X), f32(Y), evaluate_every=1, **settings)
@@ -369,6 +374,16 @@ ERRORS = [
     ({"held_out": 2.0, "key": 0}, ValueError, "held_out must lie between 0 and 1, got 2.0"),
     ({"held_out": 0.001, "key": 0}, ValueError, "at least 2 examples on both sides, got 60 to fit on and 0"),
     ({"held_out": (f32(X), f32(Y[:5]))}, ValueError, "held-out y must have one row for each of the 60 of held-out x"),
+    (
+        {"head": head, "labels": LABELS, "held_out": (f32(X), f32(X[:, :3]))},
+        ValueError,
+        r"fit: held_out must be a pair \(x, labels\), labels of integers of shape \(rows\) like .* float32 \(60, 3\)",
+    ),
+    (
+        {"head": head, "labels": f32(X[:, :3]), "held_out": (f32(X), f32(LABELS))},
+        ValueError,
+        r"labels of numbers of shape \(rows, 3\) like those that are trained on, got array float32 \(60,\)",
+    ),
     ({"held_out": 5}, TypeError, r"held_out must be a share of rows or a pair \(x, y\), got int 5"),
     ({"checkpoint_every": 5}, ValueError, "checkpoint_every needs checkpoint"),
 ]

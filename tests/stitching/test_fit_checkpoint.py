@@ -113,7 +113,8 @@ OTHERS = [
     ("steps: 30 there, 31 here", {"steps": 31}),
     ("batch_size: 8 there, 4 here", {"batch_size": 4}),
     ("penalty: 0.0099.* there, 0.5 here", {"penalty": 0.5}),
-    ("looks: 6 there, 3 here", {"evaluate_every": 15}),
+    ("evaluate_every: 7 there, 15 here", {"evaluate_every": 15}),
+    ("evaluate_every: 7 there, 6 here", {"evaluate_every": 6}),  # as many looks
     ("patience: None there, 3 here", {"patience": 3}),
     ("[(]optimizer or what it steps on differs[)]", {"optimizer": optax.adam(0.011)}),
     ("[(]optimizer or what it steps on differs[)]", {"optimizer": optax.adam(0.01, b2=0.99)}),

@@ -112,6 +112,11 @@ ERRORS = [
     ({"steps": 0}, ValueError, "fit_many: steps must be at least 1"),
     ({"batch_size": 50}, ValueError, "at most the number of rows that count, 40, got 50"),
     ({"held_out": 0.2}, TypeError, r"fit_many: held_out must be a pair \(x, y\), got float 0.2"),
+    (
+        {"labels": RNG.integers(0, 3, 40), "held_out": OTHER},
+        ValueError,
+        r"fit_many: held_out must be a pair \(x, labels\), labels of integers of shape \(rows\)",
+    ),
     ({"make": lambda key: None}, TypeError, "fit_many: module must be an nnx.Module"),
     ({"y": Y[:5]}, ValueError, "fit_many: y must have one row for each of the 40 of x"),
 ]
