@@ -172,10 +172,10 @@ def fit_many(
     )
     diverged = ~np.asarray(training.alive)
     if np.any(diverged):
-        of_step_0 = losses[int(np.argmax(diverged)), 0]
+        hint = divergence_hint(problem, losses[int(np.argmax(diverged)), 0], first=True)
         warnings.warn(
             f"fit_many: the loss or the parameters of members {np.flatnonzero(diverged).tolist()} were not finite; "
-            f"they stopped, with the weights of the last finite loss. {divergence_hint(problem, of_step_0, first=True)}",
+            f"they stopped, with the weights of the last finite loss. {hint}",
             RuntimeWarning,
             stacklevel=2,
         )
