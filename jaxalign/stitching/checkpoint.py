@@ -44,6 +44,11 @@ class Checkpoints:
             raise TypeError(f"{function}: checkpoint must be the path of a folder, got {describe(folder)}")
         self.function, self.folder = function, Path(folder).absolute()
         self.facts = json.loads(json.dumps(facts))
+        found = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        if not found.is_dir():
+            raise ValueError(
+                f"{function}: checkpoint must be the path of a folder, got {self.folder}; {found} is a file"
+            )
         if self.folder.is_dir():
             others = [entry.name for entry in sorted(self.folder.iterdir()) if not _OWN.fullmatch(entry.name)]
             if others:

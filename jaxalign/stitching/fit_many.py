@@ -14,10 +14,9 @@ import optax
 from flax import nnx
 
 from jaxalign._core.checks import check_integer, describe
-from jaxalign._core.keys import as_key
 from jaxalign._core.numerics import accum_dtype
 from jaxalign._core.typing import Array, Bool, Float, Int
-from jaxalign.stitching.fit_arguments import check_penalty, checked_key, checked_problem, checked_task
+from jaxalign.stitching.fit_arguments import checked_key, checked_keys, checked_penalties, checked_problem, checked_task
 from jaxalign.stitching.held_out_rows import held_out_examples
 from jaxalign.stitching.losses import Loss
 from jaxalign.stitching.objective import Weights, mean_loss
@@ -129,12 +128,9 @@ def fit_many(
       ((4, 200), 0)
     """
     check_integer("fit_many", "steps", steps, minimum=1)
-    penalty_list = np.asarray(penalties).tolist() if hasattr(penalties, "shape") else list(penalties)
-    key_list = [as_key("fit_many", key) for key in keys]
+    key_list, penalty_list = checked_keys("fit_many", keys), checked_penalties("fit_many", penalties)
     if not key_list or not penalty_list:
         raise ValueError("fit_many: keys and penalties must hold at least one each")
-    for i, penalty in enumerate(penalty_list):
-        check_penalty("fit_many", f"penalties[{i}]", penalty)
     checked_key("fit_many", key_list[0], batch_size=batch_size)
     modules = [make(key) for key in key_list]
     task, other = checked_task("fit_many", modules[0], y, head=head, labels=labels, loss=loss, batch_size=batch_size)

@@ -348,7 +348,12 @@ def call(module=None, x=None, y=None, **settings):
 
 ERRORS = [
     ({"y": f32(Y[:50])}, ValueError, "fit: y must have one row for each of the 60 of x, got array float32 .50, 4."),
-    ({"labels": LABELS[:50], "head": head}, ValueError, "fit: labels must have one row for each of the 60 of x"),
+    ({"labels": LABELS[:50], "head": head}, ValueError, "fit: y and labels must have one row for each of x"),
+    (
+        {"y": f32(Y[:9]), "labels": LABELS, "head": head},
+        ValueError,
+        "fit: y and labels must have one row for each of x",
+    ),
     ({"x": f32(X[:, :3])}, ValueError, r"module must take x, of width 3 .* Affine: x must have shape \(examples, 5\)"),
     ({"y": f32(Y[:, :3])}, ValueError, r"module must give what y has, shape \(60, 3\), got \(60, 4\)"),
     ({"head": lambda z: z @ jnp.ones((7, 3))}, ValueError, "head must take what the module gives, of width 4"),

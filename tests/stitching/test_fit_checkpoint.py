@@ -148,6 +148,11 @@ def test_folders_that_are_none_are_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match=r"holds other files, such as thesis\.tex; name an empty or new one"):
         run(tmp_path)
+    for file in (tmp_path / "thesis.tex", tmp_path / "thesis.tex" / "run"):
+        with pytest.raises(
+            ValueError, match=r"fit: checkpoint must be the path of a folder, got .*thesis.tex is a file"
+        ):
+            run(file)
     with pytest.raises(TypeError, match="checkpoint must be the path of a folder, got int 3"):
         run(3)
 

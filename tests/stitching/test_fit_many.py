@@ -108,6 +108,11 @@ def test_a_member_that_diverges_stops_alone():
 ERRORS = [
     ({"keys": []}, ValueError, "fit_many: keys and penalties must hold at least one each"),
     ({"keys": [0.5]}, TypeError, "fit_many: key must be one key"),
+    ({"keys": 3}, TypeError, "fit_many: keys must be a list or an array of keys or integers, got int 3"),
+    ({"keys": jax.random.key(0)}, TypeError, "fit_many: keys must be a list or an array"),
+    ({"keys": jax.random.PRNGKey(0)}, TypeError, "got array uint32 .2,., which is one key; put it in a list"),
+    ({"penalties": 0.1}, TypeError, "fit_many: penalties must be a list or an array of numbers, got float 0.1"),
+    ({"penalties": jnp.ones(())}, TypeError, "fit_many: penalties must be a list or an array of numbers, got array"),
     ({"penalties": [0.0, -1.0]}, ValueError, r"fit_many: penalties\[1\] must be at least 0, got -1.0"),
     ({"steps": 0}, ValueError, "fit_many: steps must be at least 1"),
     ({"batch_size": 50}, ValueError, "at most the number of rows that count, 40, got 50"),
@@ -127,6 +132,13 @@ def test_mistakes_are_named(settings, error, message):
     settings = {"make": make, "x": X, "y": Y, "keys": KEYS, "optimizer": ADAM, "steps": 2, **settings}
     with pytest.raises(error, match=message):
         fit_many(settings.pop("make"), settings.pop("x"), settings.pop("y"), **settings)
+
+
+def test_keys_of_the_old_kind_are_keys():
+    old = jax.random.split(jax.random.PRNGKey(0), 3)
+    runs = [fit_many(make, X, Y, keys=keys, optimizer=ADAM, steps=2) for keys in (old, list(old))]
+    assert runs[0].losses.shape == (3, 2)
+    np.testing.assert_array_equal(runs[0].losses, runs[1].losses)
 
 
 def test_modules_must_be_alike():
