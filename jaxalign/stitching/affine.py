@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from jaxalign._core.checks import check_integer, describe
 from jaxalign._core.numerics import matmul, widen
 from jaxalign._core.typing import Array, Float
+from jaxalign.stitching.maps import resize
 from jaxalign.stitching.stitch_module import ClosedForm, StitchModule, add_bias, closed_form
 
 M = TypeVar("M", bound="Affine")
@@ -54,7 +54,7 @@ class Affine(StitchModule):
     @classmethod
     def from_stitch(cls: type[M], stitch: ClosedForm) -> M:
         """Start from a closed form, which it then equals exactly."""
-        kernel, bias = closed_form(f"{cls.__name__}.from_stitch", stitch)
+        kernel, bias = closed_form(f"{cls.__name__}.from_stitch", stitch, resizes="height" in cls.axes)
         module = cls(*kernel.shape, rngs=nnx.Rngs(0))
         module.kernel, module.bias = nnx.Param(kernel), nnx.Param(bias)
         return module
@@ -115,16 +115,17 @@ class Conv1x1(Affine):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b _h _w d_out"]:
         """The mapped feature maps on the target's grid, float32 or wider."""
         self.check_input(x)
-        if self.grid is not None and self.grid != x.shape[1:3]:
-            # The map and the interpolation commute: weights of a position sum to 1.
-            x = jax.image.resize(widen(x), (x.shape[0], *self.grid, x.shape[3]), "linear")
-        return super().__call__(x)
+        # The map and the interpolation commute: weights of a position sum to 1.
+        return super().__call__(x if self.grid is None else resize(widen(x), self.grid))
 
     @classmethod
     def from_stitch(cls, stitch: ClosedForm, *, grid: tuple[int, int] | None = None) -> Conv1x1:
-        """Start from a closed form over channels, which it then equals exactly at every position of the grid."""
+        """Start from a closed form over channels, which it then equals exactly at every position of the grid.
+
+        The grid is that of the closed form, unless another one is given.
+        """
         module = super().from_stitch(stitch)
-        module.grid = _checked_grid(grid)
+        module.grid = _checked_grid(getattr(stitch, "grid", None) if grid is None else grid)
         return module
 
 

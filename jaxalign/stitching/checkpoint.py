@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxalign._core.checks import describe
-from jaxalign._core.typing import Array
 from jaxalign._version import __version__
 
 #: What orbax writes: one folder for each state that is kept, and unfinished ones.
@@ -45,6 +44,11 @@ class Checkpoints:
             raise TypeError(f"{function}: checkpoint must be the path of a folder, got {describe(folder)}")
         self.function, self.folder = function, Path(folder).absolute()
         self.facts = json.loads(json.dumps(facts))
+        found = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        if not found.is_dir():
+            raise ValueError(
+                f"{function}: checkpoint must be the path of a folder, got {self.folder}; {found} is a file"
+            )
         if self.folder.is_dir():
             others = [entry.name for entry in sorted(self.folder.iterdir()) if not _OWN.fullmatch(entry.name)]
             if others:
@@ -96,9 +100,9 @@ def program_digest(function: Any, *arguments: Any) -> str:
 
 
 def data_digest(tree: Any) -> str:
-    """Shapes, types and a sum over all bits of the arrays of a pytree, exact wherever they are."""
-    leaves = [_as_numbers(leaf) for leaf in jax.tree.leaves(tree)]
-    return " ".join(f"{leaf.dtype}{list(leaf.shape)}:{int(_bit_sum(leaf)):08x}" for leaf in map(jnp.asarray, leaves))
+    """Shapes, types and hashes of the bytes of the arrays of a pytree, wherever they are."""
+    leaves = [np.asarray(jnp.asarray(_as_numbers(leaf))) for leaf in jax.tree.leaves(tree)]
+    return " ".join(f"{leaf.dtype}{list(leaf.shape)}:{_hash(leaf)}" for leaf in leaves)
 
 
 def package_versions() -> list[str]:
@@ -106,16 +110,9 @@ def package_versions() -> list[str]:
     return [f"jaxalign {__version__}", f"jax {jax.__version__}"]
 
 
-@jax.jit
-def _bit_sum(a: Array) -> Array:
-    """A sum over the entries' bits, each times an odd number of its own, modulo 2³²."""
-    if a.dtype == jnp.bool_ or jnp.issubdtype(a.dtype, jnp.integer):
-        bits = a.astype(jnp.uint32)
-    else:
-        width = {2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}[a.dtype.itemsize]
-        bits = jax.lax.bitcast_convert_type(a, width).astype(jnp.uint32)
-    places = jax.lax.iota(jnp.uint32, bits.size).reshape(bits.shape)
-    return jnp.sum(bits * (places * jnp.uint32(2654435761) | jnp.uint32(1)), dtype=jnp.uint32)
+def _hash(a: np.ndarray) -> str:
+    flat = np.ascontiguousarray(a).reshape(-1)
+    return hashlib.sha256(flat.view(np.uint8)).hexdigest()[:16]
 
 
 def _as_numbers(leaf: Any) -> Any:

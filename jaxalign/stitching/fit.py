@@ -19,10 +19,10 @@ from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.stitching.checkpoint import Checkpoints, data_digest, package_versions, program_digest
 from jaxalign.stitching.fit_arguments import check_penalty, checked_key, checked_problem, checked_task
-from jaxalign.stitching.held_out_rows import check_held_out, look_steps, split_rows
+from jaxalign.stitching.held_out_rows import held_out_examples, held_out_share, look_steps, split_rows
 from jaxalign.stitching.losses import Loss
 from jaxalign.stitching.objective import Examples, Problem, Weights, mean_loss
-from jaxalign.stitching.training import Training, advance, row_order, start, train
+from jaxalign.stitching.training import Training, advance, divergence_hint, row_order, start, train
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +30,16 @@ class FitResult:
     """A trained stitching module, and how it came about.
 
     Attributes:
-      module: the trained module: that of the last step; with `patience`, that of `best_step`; if the loss ceased to be
-        finite, the last one whose loss was.
-      losses: what was minimized, before each step, shape `(steps taken,)`; the last entry is not finite if training
-        diverged.
+      module: the trained module: that of the last step; with `patience`, that of `best_step`; if training diverged, the
+        last one whose loss was finite.
+      losses: what was minimized, before each step, shape `(steps taken,)`; if training diverged, the last entry is that
+        of the step at which it did.
       held_out_losses: mean losses of the held-out rows, without penalty, shape `(looks,)`.
       held_out_steps: after how many steps, shape `(looks,)`; the first is 0.
       best_step: the step with the least held-out loss; None without held-out rows.
       stopped_at: how many steps were taken.
-      diverged_at: the step, from 0, whose loss was NaN or infinite; None if none was.
+      diverged_at: the step, from 0, whose loss was NaN or infinite, or that led to such parameters; None if there was
+        none.
     """
 
     module: Any
@@ -145,8 +146,8 @@ def fit(
       progress: show a progress bar; None shows one on a terminal.
 
     Returns:
-      A `FitResult`: `.module`, `.losses` and more. If a loss is NaN or infinite, training stops there with a
-      `RuntimeWarning`, and `.module` is the last one with a finite loss.
+      A `FitResult`: `.module`, `.losses` and more. If a loss or a new parameter is NaN or infinite, training stops
+      there with a `RuntimeWarning`, and `.module` is the last one with a finite loss.
 
     Raises:
       ValueError: before anything is compiled: for rows, widths or labels that do not fit, settings out of range, or a
@@ -166,15 +167,14 @@ def fit(
     """
     check_integer("fit", "steps", steps, minimum=1)
     check_penalty("fit", "penalty", penalty)
-    check_held_out(held_out)
-    share = held_out if isinstance(held_out, float) else None
+    share = held_out_share(held_out)
     key = checked_key("fit", key, batch_size=batch_size, split=share is not None)
     looks = look_steps(steps, held_out, evaluate_every, patience)
     task, other = checked_task("fit", module, y, head=head, labels=labels, loss=loss, batch_size=batch_size)
     examples, loss = task.examples(x, other, mask, weights)
     looked_at = None
     if isinstance(held_out, tuple):
-        looked_at, _ = replace(task, loss=loss).examples(*held_out, None, None, of="held-out ")
+        looked_at = held_out_examples(replace(task, loss=loss), *held_out, like=examples)
     elif share is not None and key is not None:
         examples, looked_at = split_rows(examples, share, jax.random.fold_in(key, 0))
     graphdef, params, rest = nnx.split(module, nnx.Param, ...)
@@ -195,7 +195,8 @@ def fit(
     if checkpoint is not None:
         every = -(-steps // 10) if checkpoint_every is None else checkpoint_every
         check_integer("fit", "checkpoint_every", every, minimum=1)
-        facts = _facts(problem, run, looked_at, steps=steps, looks=len(looks), patience=patience)
+        look_every = int(looks[1]) if len(looks) else None
+        facts = _facts(problem, run, looked_at, steps=steps, evaluate_every=look_every, patience=patience)
         kept = Checkpoints("fit", checkpoint, facts)
         run = kept.load(run) or run
     elif checkpoint_every is not None:
@@ -205,7 +206,7 @@ def fit(
     finally:
         if kept is not None:
             kept.close()
-    return _result(graphdef, run, looks, patience)
+    return _result(problem, run, looks, patience)
 
 
 def _train(
@@ -267,19 +268,21 @@ def _first(problem: Problem, weights: Weights, steps: int, looks: int) -> _Run:
     )
 
 
-def _result(graphdef: nnx.GraphDef, run: _Run, looks: np.ndarray, patience: int | None) -> FitResult:
+def _result(problem: Problem, run: _Run, looks: np.ndarray, patience: int | None) -> FitResult:
     step, diverged = int(run.step), not bool(run.training.alive)
     looked = ~np.isnan(run.held_out)
     if diverged:
+        last = run.losses[step - 1]
+        what = "the parameters after step {} were" if bool(jnp.isfinite(last)) else "the loss of step {} was"
         warnings.warn(
-            f"fit: the loss of step {step - 1} was not finite; training stopped there, with the module of the last "
-            "finite loss. A smaller learning rate may help, or optax.clip_by_global_norm",
+            f"fit: {what.format(step - 1)} not finite; training stopped there, with the module of the last "
+            f"finite loss. {divergence_hint(problem, last, first=step == 1)}",
             RuntimeWarning,
             stacklevel=3,
         )
     weights = run.best if patience is not None else run.training.weights
     return FitResult(
-        module=nnx.merge(graphdef, *weights, copy=True),
+        module=nnx.merge(problem.graphdef, *weights, copy=True),
         losses=np.asarray(run.losses)[:step],
         held_out_losses=run.held_out[looked],
         held_out_steps=looks[looked],

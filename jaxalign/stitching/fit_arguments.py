@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -103,6 +103,12 @@ def checked_task(
         raise TypeError(f"{function}: loss must be a function of outputs and targets, got {describe(loss)}")
     if loss is zero_one:
         raise ValueError(f"{function}: loss must have a gradient, that of zero_one is 0; train with cross_entropy")
+    if y is not None and labels is not None:
+        y, labels = as_array(function, "y", y), as_array(function, "labels", labels)
+        if y.shape[:1] != labels.shape[:1]:
+            raise ValueError(
+                f"{function}: y and labels must have one row for each of x, got {describe(y)} and {describe(labels)}"
+            )
     head = None if head is None else as_head(function, head)
     task = Task(function, module, head, labels is not None, loss, batch_size)
     return task, y if labels is None else labels
@@ -156,6 +162,30 @@ def checked_key(function: str, key: Any, *, batch_size: int | None, split: bool 
         what = "batch_size" if batch_size is not None else "a fraction that is held out"
         raise ValueError(f"{function}: key must be given with {what}, such as jax.random.key(0)")
     return None if key is None else as_key(function, key)
+
+
+def checked_keys(function: str, keys: Any) -> list[Array]:
+    """Keys from a list or an array of them, or of integers."""
+    several = isinstance(keys, Sequence) and not isinstance(keys, str)
+    if not several and not (isinstance(keys, (jax.Array, np.ndarray)) and keys.ndim):
+        raise TypeError(f"{function}: keys must be a list or an array of keys or integers, got {describe(keys)}")
+    if not several and keys.shape == (2,) and keys.dtype == jnp.uint32:
+        raise TypeError(
+            f"{function}: keys must be a list or an array of keys or integers, got {describe(keys)}, which is one key; "
+            "put it in a list"
+        )
+    return [as_key(function, key) for key in keys]
+
+
+def checked_penalties(function: str, penalties: Any) -> list[Any]:
+    """Penalties from a list or an array of numbers of at least 0."""
+    if isinstance(penalties, (jax.Array, np.ndarray)) and penalties.ndim == 1:
+        penalties = np.asarray(penalties).tolist()
+    elif not isinstance(penalties, Sequence) or isinstance(penalties, str):
+        raise TypeError(f"{function}: penalties must be a list or an array of numbers, got {describe(penalties)}")
+    for i, penalty in enumerate(penalties):
+        check_penalty(function, f"penalties[{i}]", penalty)
+    return list(penalties)
 
 
 def check_penalty(function: str, argument: str, penalty: Any) -> None:

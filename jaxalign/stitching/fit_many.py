@@ -14,13 +14,13 @@ import optax
 from flax import nnx
 
 from jaxalign._core.checks import check_integer, describe
-from jaxalign._core.keys import as_key
 from jaxalign._core.numerics import accum_dtype
 from jaxalign._core.typing import Array, Bool, Float, Int
-from jaxalign.stitching.fit_arguments import check_penalty, checked_key, checked_problem, checked_task
+from jaxalign.stitching.fit_arguments import checked_key, checked_keys, checked_penalties, checked_problem, checked_task
+from jaxalign.stitching.held_out_rows import held_out_examples
 from jaxalign.stitching.losses import Loss
 from jaxalign.stitching.objective import Weights, mean_loss
-from jaxalign.stitching.training import start, train
+from jaxalign.stitching.training import divergence_hint, start, train
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +30,13 @@ class FitMany:
     Members are in the order of keys, and for each key in that of penalties.
 
     Attributes:
-      losses: what was minimized, before each step, shape `(members, steps)`; NaN from a step on whose loss was NaN or
-        infinite.
+      losses: what was minimized, before each step, shape `(members, steps)`; NaN after the step at which a member
+        diverged.
       held_out_losses: of the trained modules on the held-out rows, without penalty, shape `(members,)`; None without
         such rows.
       seeds: which of the keys each member had, shape `(members,)`.
       penalties: which penalty each member had, shape `(members,)`.
+      diverged: whose loss or parameters were NaN or infinite after some step, shape `(members,)`.
       graphdef: the structure of all modules.
       weights: their parameters and what else they hold, with a leading axis of members.
     """
@@ -44,6 +45,7 @@ class FitMany:
     held_out_losses: np.ndarray | None
     seeds: np.ndarray
     penalties: np.ndarray
+    diverged: np.ndarray
     graphdef: nnx.GraphDef
     weights: Weights
 
@@ -58,7 +60,7 @@ class FitMany:
           ValueError: when training diverged for all.
         """
         losses = self.losses[:, -1] if self.held_out_losses is None else self.held_out_losses
-        losses = np.where(np.isfinite(self.losses[:, -1]), losses, np.nan)
+        losses = np.where(self.diverged | ~np.isfinite(losses), np.nan, losses)
         if np.all(np.isnan(losses)):
             raise ValueError("FitMany.best_index: training diverged for all members")
         return int(np.nanargmin(losses))
@@ -109,8 +111,8 @@ def fit_many(
       held_out: a pair `(x, y)`, with labels in place of `y` where there are labels, to choose the best member by.
 
     Returns:
-      A `FitMany`: `.losses` `(members, steps)`, `.member(i)`, `.best()` and more. A member whose loss is NaN or
-      infinite stops there with its last good weights, and there is a `RuntimeWarning`.
+      A `FitMany`: `.losses` `(members, steps)`, `.member(i)`, `.best()` and more. A member whose loss or new
+      parameters are NaN or infinite stops there with its last good weights, and there is a `RuntimeWarning`.
 
     Raises:
       ValueError: for rows, widths or labels that do not fit, settings out of range, or modules of different structure.
@@ -126,12 +128,9 @@ def fit_many(
       ((4, 200), 0)
     """
     check_integer("fit_many", "steps", steps, minimum=1)
-    penalty_list = np.asarray(penalties).tolist() if hasattr(penalties, "shape") else list(penalties)
-    key_list = [as_key("fit_many", key) for key in keys]
+    key_list, penalty_list = checked_keys("fit_many", keys), checked_penalties("fit_many", penalties)
     if not key_list or not penalty_list:
         raise ValueError("fit_many: keys and penalties must hold at least one each")
-    for i, penalty in enumerate(penalty_list):
-        check_penalty("fit_many", f"penalties[{i}]", penalty)
     checked_key("fit_many", key_list[0], batch_size=batch_size)
     modules = [make(key) for key in key_list]
     task, other = checked_task("fit_many", modules[0], y, head=head, labels=labels, loss=loss, batch_size=batch_size)
@@ -147,7 +146,7 @@ def fit_many(
     if held_out is not None:
         if not isinstance(held_out, tuple) or len(held_out) != 2:
             raise TypeError(f"fit_many: held_out must be a pair (x, y), got {describe(held_out)}")
-        looked_at, _ = replace(task, loss=loss).examples(*held_out, None, None, of="held-out ")
+        looked_at = held_out_examples(replace(task, loss=loss), *held_out, like=examples)
     penalty = jnp.asarray(penalty_list, accum_dtype(examples.x))[chosen]
     problem = checked_problem(
         "fit_many",
@@ -167,11 +166,12 @@ def fit_many(
     _, training, losses = train(
         problem, first, losses, jnp.asarray(0, jnp.int32), jnp.asarray(steps, jnp.int32), many=True
     )
-    diverged = np.flatnonzero(~np.asarray(training.alive))
-    if diverged.size:
+    diverged = ~np.asarray(training.alive)
+    if np.any(diverged):
+        hint = divergence_hint(problem, losses[int(np.argmax(diverged)), 0], first=True)
         warnings.warn(
-            f"fit_many: the loss of members {diverged.tolist()} was not finite; they stopped, with the weights of the "
-            "last finite loss",
+            f"fit_many: the loss or the parameters of members {np.flatnonzero(diverged).tolist()} were not finite; "
+            f"they stopped, with the weights of the last finite loss. {hint}",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -183,6 +183,7 @@ def fit_many(
         held_out_losses=looks,
         seeds=seeds,
         penalties=np.asarray(penalty_list)[chosen],
+        diverged=diverged,
         graphdef=graphdef,
         weights=training.weights,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -37,12 +38,14 @@ class PairMaps:
     Attributes:
       kernels: `kernels[i][j]` maps layer `i` of `a` to layer `j` of `b`, shape `(p_i, q_j)`.
       biases: `biases[i][j]`, shape `(q_j,)`.
-      losses: what was minimized, before each step, shape `(La, Lb, steps)`.
+      losses: what was minimized, before each step, shape `(La, Lb, steps)`; NaN after a pair diverged.
+      diverged: which pairs did, shape `(La, Lb)`; their maps are those of the last finite loss.
     """
 
     kernels: tuple[tuple[Array, ...], ...]
     biases: tuple[tuple[Array, ...], ...]
     losses: np.ndarray
+    diverged: np.ndarray
 
     def module(self, i: int, j: int) -> Affine:
         """The map from layer `i` to layer `j` as a module."""
@@ -89,7 +92,8 @@ def fit_pairs(
 
     Returns:
       `PairMaps`: `.kernels[i][j]`, `.biases[i][j]`, `.losses` `(La, Lb, steps)`, `.module(i, j)`. Losses from moments
-      are accurate to the rounding of the targets' variance. NaN where training diverged.
+      are accurate to the rounding of the targets' variance. A pair whose loss or new kernel is NaN or infinite stops
+      there with the map of its last finite loss, and there is a `RuntimeWarning`.
 
     Raises:
       ValueError: for layers that do not have the same number of rows, or settings out of range.
@@ -101,6 +105,9 @@ def fit_pairs(
       >>> maps.losses[:, 0, -1].round(2).tolist()[0], maps.biases[0][0].round(2).tolist()
       (0.0, [1.0, 1.0, 1.0])
     """
+    for argument, layers in (("layers_a", layers_a), ("layers_b", layers_b)):
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"fit_pairs: {argument} must be a list of activations, got {describe(layers)}")
     a, b, mask = as_layers("fit_pairs", layers_a, layers_b, mask)
     assert b is not None
     check_integer("fit_pairs", "steps", steps, minimum=1)
@@ -117,25 +124,44 @@ def fit_pairs(
         batch_size = None  # nothing is left to chance
     kernels: dict[tuple[int, int], Array] = {}
     biases: dict[tuple[int, int], Array] = {}
-    losses = None
+    losses, diverged = None, np.zeros((len(a), len(b)), bool)
     for members_a in by_shape(a):
         for members_b in by_shape(b):
             x, y = [a[i] for i in members_a], [b[j] for j in members_b]
-            kernel, bias, history = _train_group(
+            kernel, bias, history, alive = _train_group(
                 x, y, mask, key, penalty or None, optimizer=optimizer, steps=steps, affine=affine, batch_size=batch_size
             )
             if losses is None:
                 losses = np.zeros((len(a), len(b), steps), history.dtype)
             losses[np.ix_(members_a, members_b)] = history
+            diverged[np.ix_(members_a, members_b)] = ~np.asarray(alive)
             for at, i in enumerate(members_a):
                 for place, j in enumerate(members_b):
                     kernels[i, j], biases[i, j] = kernel[at, :, place], bias[at, place]
     assert losses is not None  # lists are not empty
+    if np.any(diverged):
+        _warn(diverged, losses)
     rows, columns = range(len(a)), range(len(b))
     return PairMaps(
         tuple(tuple(kernels[i, j] for j in columns) for i in rows),
         tuple(tuple(biases[i, j] for j in columns) for i in rows),
         losses,
+        diverged,
+    )
+
+
+def _warn(diverged: np.ndarray, losses: np.ndarray) -> None:
+    """Say which pairs diverged, and what may help."""
+    pairs = [(int(i), int(j)) for i, j in np.argwhere(diverged)]
+    more = f" and {len(pairs) - 10} more" if len(pairs) > 10 else ""
+    hint = "a smaller learning rate may help, or optax.clip_by_global_norm"
+    if not np.all(np.isfinite(losses[diverged][:, 0])):
+        hint = "where the loss of step 0 was not finite, a layer holds NaN or values that are too large"
+    warnings.warn(
+        f"fit_pairs: the loss or the kernel of pairs {', '.join(map(str, pairs[:10]))}{more} was not finite; they "
+        f"stopped, with the map of the last finite loss; {hint}",
+        RuntimeWarning,
+        stacklevel=3,
     )
 
 
@@ -151,8 +177,8 @@ def _train_group(
     steps: int,
     affine: bool,
     batch_size: int | None,
-) -> tuple[Float[Array, "A p B q"], Float[Array, "A B q"], Float[Array, "A B steps"]]:
-    """All pairs of layers of one width with layers of one width.
+) -> tuple[Float[Array, "A p B q"], Float[Array, "A B q"], Float[Array, "A B steps"], Bool[Array, "A B"]]:
+    """All pairs of layers of one width with layers of one width: kernels, biases, losses, and which did not diverge.
 
     Kernels lie as `(A, p, B, q)`: those from one layer side by side, for which a product with a matrix of that layer
     is a single one.
@@ -173,8 +199,8 @@ def _train_group(
     axes = jax.tree.map(lambda leaf: leaf.ndim // 2, shape)
     update = jax.vmap(jax.vmap(optimizer.update, in_axes=(1, axes, 1), out_axes=(1, axes)))
 
-    def step(carry: tuple[Array, Any, Any], number: Int[Array, ""]) -> tuple[tuple[Array, Any, Any], Array]:
-        kernels, state, order = carry
+    def step(carry: tuple[Any, ...], number: Int[Array, ""]) -> tuple[tuple[Any, ...], Array]:
+        kernels, previous, alive, state, order = carry
         gradient, losses, order = slopes(kernels, number, order)
         if penalty is not None:
             factor = jnp.asarray(penalty, dtype)
@@ -182,12 +208,20 @@ def _train_group(
             losses = losses + factor * jnp.sum(kernels * kernels, axis=(1, 3))
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
             updates, state = update(gradient, state, kernels)
-        return (cast(Array, optax.apply_updates(kernels, updates)), state, order), losses
+        new = cast(Array, optax.apply_updates(kernels, updates))
+        measured = alive & jnp.isfinite(losses)
+        good = jnp.where(measured[:, None, :, None], kernels, previous)
+        losses = jnp.where(alive, losses, jnp.nan)
+        alive = measured & jnp.all(jnp.isfinite(new), axis=(1, 3))
+        return (jnp.where(alive[:, None, :, None], new, good), good, alive, state, order), losses
 
     kernels = jnp.zeros((x.shape[0], p, *y.shape[1:]), dtype)
     state = jax.vmap(jax.vmap(optimizer.init, in_axes=1, out_axes=axes))(kernels)
-    (kernels, _, _), losses = lax.scan(step, (kernels, state, order), jnp.arange(steps, dtype=jnp.int32))
-    return kernels, y_means[None] - _product(x_means, kernels, (1, 1), batched=True), jnp.moveaxis(losses, 0, 2)
+    alive = jnp.ones((x.shape[0], y.shape[1]), bool)
+    first = (kernels, kernels, alive, state, order)
+    (kernels, _, alive, _, _), losses = lax.scan(step, first, jnp.arange(steps, dtype=jnp.int32))
+    biases = y_means[None] - _product(x_means, kernels, (1, 1), batched=True)
+    return kernels, biases, jnp.moveaxis(losses, 0, 2), alive
 
 
 def _stacked(

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxalign._core.checks import check_integer, describe
+from jaxalign._core.checks import as_array, check_integer, describe
 from jaxalign._core.typing import Array
+from jaxalign.stitching.fit_arguments import Task
 from jaxalign.stitching.objective import Examples
 from jaxalign.stitching.row_split import two_sides
 
@@ -31,14 +32,42 @@ def look_steps(steps: int, held_out: Any, evaluate_every: Any, patience: Any) ->
     return np.unique([*range(0, steps, every), steps])
 
 
-def check_held_out(held_out: Any) -> None:
-    """Raise unless `held_out` is None, a share of all rows, or a pair of arrays."""
+def held_out_share(held_out: Any) -> float | None:
+    """The share of all rows that is held out; None when `held_out` is None or a pair of arrays.
+
+    Raises:
+      ValueError, TypeError: when it is none of these.
+    """
     if held_out is None or (isinstance(held_out, tuple) and len(held_out) == 2):
-        return
-    if not isinstance(held_out, float):
+        return None
+    if not isinstance(held_out, (float, np.floating)):
         raise TypeError(f"fit: held_out must be a share of rows or a pair (x, y), got {describe(held_out)}")
     if not 0 < held_out < 1:
         raise ValueError(f"fit: held_out must lie between 0 and 1, got {held_out}")
+    return float(held_out)
+
+
+def held_out_examples(task: Task, x: Any, y: Any, *, like: Examples) -> Examples:
+    """Checked data of their own, whose labels are of the kind of those that are trained on.
+
+    Raises:
+      ValueError, TypeError: for data that do not fit the task, or labels of another type or shape.
+    """
+    if task.labeled:
+        y = as_array(task.function, "held-out labels", y)
+        row = like.targets.shape[1:]
+        if _kind(y) != _kind(like.targets) or y.shape[1:] != row:
+            raise ValueError(
+                f"{task.function}: held_out must be a pair (x, labels), labels of {_kind(like.targets)} of shape "
+                f"(rows{''.join(f', {size}' for size in row)}) like those that are trained on, got {describe(y)}"
+            )
+    return task.examples(x, y, None, None, of="held-out ")[0]
+
+
+def _kind(a: Array) -> str:
+    if a.dtype == jnp.bool_:
+        return "booleans"
+    return "integers" if jnp.issubdtype(a.dtype, jnp.integer) else "numbers"
 
 
 def split_rows(examples: Examples, share: float, key: Array) -> tuple[Examples, Examples]:

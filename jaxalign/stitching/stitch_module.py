@@ -78,12 +78,20 @@ class _Copies:
         return nnx.merge(self.graphdef, self.state, copy=True)  # variables of the trace that asks for them
 
 
-def closed_form(function: str, stitch: ClosedForm) -> tuple[Float[Array, "d_in d_out"], Float[Array, "d_out"]]:
+def closed_form(
+    function: str, stitch: ClosedForm, *, resizes: bool = False
+) -> tuple[Float[Array, "d_in d_out"], Float[Array, "d_out"]]:
     """The kernel and the bias of a closed form, in float32 or wider.
+
+    Args:
+      function: for messages.
+      stitch: a map with a kernel and a bias.
+      resizes: the module resizes feature maps, so that the closed form may, too.
 
     Raises:
       TypeError: when it has none.
-      ValueError: for a kernel that is no matrix, or a bias that does not fit it.
+      ValueError: for a kernel that is no matrix, a bias that does not fit it, or a map that does what the module does
+        not.
     """
     if not hasattr(stitch, "kernel") or not hasattr(stitch, "bias"):
         raise TypeError(f"{function}: stitch must have a kernel and a bias, got {describe(stitch)}")
@@ -92,6 +100,12 @@ def closed_form(function: str, stitch: ClosedForm) -> tuple[Float[Array, "d_in d
         raise ValueError(
             f"{function}: stitch must have a kernel (d_in, d_out) and a bias (d_out,), "
             f"got {describe(kernel)} and {describe(bias)}"
+        )
+    grid = getattr(stitch, "grid", None)
+    if grid is not None and not resizes:
+        raise ValueError(
+            f"{function}: stitch must be a map of features, got one that resizes feature maps to {grid}; "
+            "use Conv1x1.from_stitch"
         )
     return kernel, bias
 

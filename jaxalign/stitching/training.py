@@ -22,9 +22,9 @@ class Training:
 
     Attributes:
       weights: parameters and what else the module holds.
-      previous: the same one step earlier, whose loss was finite.
+      previous: the same one step earlier, whose loss was finite; the same as `weights` once training diverged.
       optimizer: the state of the optimizer.
-      alive: no loss was NaN or infinite so far.
+      alive: no loss and no parameter was NaN or infinite so far.
     """
 
     weights: Weights
@@ -48,7 +48,7 @@ def train(
     *,
     many: bool = False,
 ) -> tuple[Int[Array, ""], Training, Float[Array, "*members steps"]]:
-    """Train from one step to another, or to the first loss that is not finite.
+    """Train from one step to another, or to the first loss, or the first new parameters, that are not finite.
 
     A loop of unknown length: one program serves whatever the number of steps between two looks of the host is, so that
     numbers do not depend on where a run was cut.
@@ -62,8 +62,8 @@ def train(
       many: `training`, `losses`, and `key` and `penalty` of the problem have a leading axis of members.
 
     Returns:
-      The new `step`, `training` and `losses`. At a loss that is not finite, which is recorded, the weights are the
-      previous ones.
+      The new `step`, `training` and `losses`. After a step that diverged, whose loss is recorded whatever it is, the
+      weights are the last ones whose loss was finite.
     """
     draw, step_once = row_order, advance
     if many:
@@ -118,7 +118,7 @@ def _batch(problem: Problem, order: Int[Array, "n"] | None, number: Int[Array, "
 def advance(
     problem: Problem, training: Training, order: Int[Array, "n"] | None, number: Int[Array, ""]
 ) -> tuple[Training, Scalar]:
-    """One step, and the objective before it; none where that is not finite."""
+    """One step, and the objective before it; none where that, or a new parameter, is not finite."""
     params, rest = training.weights
     batch = _batch(problem, order, number)
     value, gradient, new_rest = value_and_gradient(problem, params, rest, batch)
@@ -133,14 +133,41 @@ def advance(
             value_fn=lambda p: objective(problem, p, rest, batch)[0],
         )
         new_params = optax.apply_updates(params, updates)
-    alive = training.alive & jnp.isfinite(value)
-
-    def kept(new: Any, old: Any) -> Any:
-        return jax.tree.map(lambda a, b: jnp.where(alive, a, b), new, old)
-
+    measured = training.alive & jnp.isfinite(value)
+    alive = measured & all_finite(new_params)
+    good = _chosen(measured, training.weights, training.previous)
     return Training(
-        weights=kept((new_params, new_rest), training.previous),
-        previous=kept(training.weights, training.previous),
-        optimizer=kept(state, training.optimizer),
+        weights=_chosen(alive, (new_params, new_rest), good),
+        previous=good,
+        optimizer=_chosen(alive, state, training.optimizer),
         alive=alive,
     ), jnp.where(training.alive, value, jnp.nan)
+
+
+def _chosen(condition: Bool[Array, ""], new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    """Whether no entry of any array is NaN or infinite."""
+    found = jnp.asarray(True)
+    for leaf in jax.tree.leaves(tree):
+        found &= jnp.all(jnp.isfinite(leaf))
+    return found
+
+
+def divergence_hint(problem: Problem, loss: Any, *, first: bool) -> str:
+    """What may help after training diverged: a sentence for a warning.
+
+    Args:
+      problem: what was to be minimized.
+      loss: that of the step at which training stopped.
+      first: it was the first step, before which nothing was trained.
+    """
+    examples = problem.examples
+    for name, data in (("x", examples.x), ("what should come out, y or labels,", examples.targets)):
+        if not bool(all_finite(data)):
+            return f"{name} holds NaN or infinite values"
+    if first and not bool(jnp.isfinite(loss)):
+        return "Nothing was trained yet, and the data are finite: look at the head, the loss and the given module"
+    return "A smaller learning rate may help, or optax.clip_by_global_norm"

@@ -203,6 +203,11 @@ def test_early_stopping_takes_the_module_of_the_best_look():
     )
 
 
+def test_numbers_of_numpy_are_shares_too():
+    run = fit(affine(), f32(X), f32(Y), optimizer=SGD, steps=2, held_out=np.float32(0.2), key=0)
+    assert len(run.held_out_losses) == 3
+
+
 def test_a_share_is_held_out_and_looking_changes_nothing():
     settings = {"optimizer": SGD, "steps": 7, "key": 1, "held_out": 0.25, "penalty": 0.1}
     often = fit(affine(), f32(X), f32(Y), evaluate_every=1, **settings)
@@ -226,8 +231,39 @@ def test_a_loss_that_is_not_finite_stops_training_and_the_last_good_module_is_ke
     assert np.all(np.isfinite(result.losses[:-1]))
     assert not np.isfinite(result.losses[-1])
     np.testing.assert_allclose(jnp.mean(squared(result.module(f32(X)), f32(Y))), result.losses[-2], rtol=1e-5)
-    with pytest.warns(RuntimeWarning, match="the loss of step 0 was not finite"):
-        result = fit(affine(), f32(X) * jnp.nan, f32(Y), optimizer=SGD, steps=3)
+
+
+def not_differentiable_at_0(outputs, targets):
+    """Finite, with a gradient of NaN."""
+    return squared(outputs, targets) + jnp.sqrt(jnp.sum(outputs * 0, axis=1))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"steps": 1}, {"steps": 3}, {"steps": 1, "held_out": (f32(X), f32(Y))}], ids=["one", "more", "looks"]
+)
+@pytest.mark.parametrize(
+    "cause", [{"optimizer": optax.sgd(1e38)}, {"loss": not_differentiable_at_0}], ids=["rate", "gradient"]
+)
+def test_parameters_that_are_not_finite_are_not_returned(cause, settings):
+    message = "fit: the parameters after step 0 were not finite; .* A smaller learning rate may help"
+    with pytest.warns(RuntimeWarning, match=message):
+        result = fit(affine(), f32(X), f32(Y), **{"optimizer": SGD, **cause, **settings})
+    assert (result.diverged_at, result.stopped_at, len(result.losses)) == (0, 0, 1)
+    np.testing.assert_allclose(result.losses, jnp.mean(squared(affine()(f32(X)), f32(Y))), rtol=1e-5)
+    np.testing.assert_array_equal(weights(result)[0], affine().kernel[...])
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ({"x": f32(X).at[3, 1].set(jnp.nan)}, "x holds NaN or infinite values"),
+        ({"y": f32(Y).at[3, 1].set(jnp.inf)}, "y or labels, holds NaN or infinite values"),
+        ({"loss": lambda o, t: squared(o, t) * jnp.nan}, "the data are finite: look at the head, the loss and"),
+    ],
+)
+def test_a_first_loss_that_is_not_finite_is_not_laid_to_the_learning_rate(settings, hint):
+    with pytest.warns(RuntimeWarning, match=f"the loss of step 0 was not finite; .*{hint}"):
+        result = call(**settings)
     np.testing.assert_array_equal(weights(result)[0], affine().kernel[...])
 
 
@@ -312,7 +348,12 @@ def call(module=None, x=None, y=None, **settings):
 
 ERRORS = [
     ({"y": f32(Y[:50])}, ValueError, "fit: y must have one row for each of the 60 of x, got array float32 .50, 4."),
-    ({"labels": LABELS[:50], "head": head}, ValueError, "fit: labels must have one row for each of the 60 of x"),
+    ({"labels": LABELS[:50], "head": head}, ValueError, "fit: y and labels must have one row for each of x"),
+    (
+        {"y": f32(Y[:9]), "labels": LABELS, "head": head},
+        ValueError,
+        "fit: y and labels must have one row for each of x",
+    ),
     ({"x": f32(X[:, :3])}, ValueError, r"module must take x, of width 3 .* Affine: x must have shape \(examples, 5\)"),
     ({"y": f32(Y[:, :3])}, ValueError, r"module must give what y has, shape \(60, 3\), got \(60, 4\)"),
     ({"head": lambda z: z @ jnp.ones((7, 3))}, ValueError, "head must take what the module gives, of width 4"),
@@ -338,6 +379,16 @@ ERRORS = [
     ({"held_out": 2.0, "key": 0}, ValueError, "held_out must lie between 0 and 1, got 2.0"),
     ({"held_out": 0.001, "key": 0}, ValueError, "at least 2 examples on both sides, got 60 to fit on and 0"),
     ({"held_out": (f32(X), f32(Y[:5]))}, ValueError, "held-out y must have one row for each of the 60 of held-out x"),
+    (
+        {"head": head, "labels": LABELS, "held_out": (f32(X), f32(X[:, :3]))},
+        ValueError,
+        r"fit: held_out must be a pair \(x, labels\), labels of integers of shape \(rows\) like .* float32 \(60, 3\)",
+    ),
+    (
+        {"head": head, "labels": f32(X[:, :3]), "held_out": (f32(X), f32(LABELS))},
+        ValueError,
+        r"labels of numbers of shape \(rows, 3\) like those that are trained on, got array float32 \(60,\)",
+    ),
     ({"held_out": 5}, TypeError, r"held_out must be a share of rows or a pair \(x, y\), got int 5"),
     ({"checkpoint_every": 5}, ValueError, "checkpoint_every needs checkpoint"),
 ]

@@ -113,7 +113,8 @@ OTHERS = [
     ("steps: 30 there, 31 here", {"steps": 31}),
     ("batch_size: 8 there, 4 here", {"batch_size": 4}),
     ("penalty: 0.0099.* there, 0.5 here", {"penalty": 0.5}),
-    ("looks: 6 there, 3 here", {"evaluate_every": 15}),
+    ("evaluate_every: 7 there, 15 here", {"evaluate_every": 15}),
+    ("evaluate_every: 7 there, 6 here", {"evaluate_every": 6}),  # as many looks
     ("patience: None there, 3 here", {"patience": 3}),
     ("[(]optimizer or what it steps on differs[)]", {"optimizer": optax.adam(0.011)}),
     ("[(]optimizer or what it steps on differs[)]", {"optimizer": optax.adam(0.01, b2=0.99)}),
@@ -122,6 +123,7 @@ OTHERS = [
     ("[(](held-out )?data differs[)]", {"x": X.at[3, 2].add(1e-6)}),
     ("[(]data differs; held-out data differs[)]", {"x": X[::-1]}),
     ("data differs", {"x": X[1:], "y": Y[1:]}),
+    ("[(]data differs; held-out data differs[)]", {"y": -Y}),
     ("key differs", {"key": 5}),
     ("[(]start of the module differs[)]", {"module": Noisy(rngs=nnx.Rngs(1))}),
     ("module, head or loss differs", {"module": Affine(5, 4, rngs=nnx.Rngs(0))}),
@@ -146,6 +148,11 @@ def test_folders_that_are_none_are_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match=r"holds other files, such as thesis\.tex; name an empty or new one"):
         run(tmp_path)
+    for file in (tmp_path / "thesis.tex", tmp_path / "thesis.tex" / "run"):
+        with pytest.raises(
+            ValueError, match=r"fit: checkpoint must be the path of a folder, got .*thesis.tex is a file"
+        ):
+            run(file)
     with pytest.raises(TypeError, match="checkpoint must be the path of a folder, got int 3"):
         run(3)
 
@@ -157,6 +164,15 @@ def test_digests_see_one_bit_and_the_order_and_the_type():
     assert len(set(digests)) == len(digests)
     assert data_digest(np.asarray(x)) == digests[0]
     assert data_digest(jax.random.key(1)) != data_digest(jax.random.key(2))
+
+
+def test_digests_see_signs_and_rows_that_change_places():
+    x = jnp.asarray(RNG.standard_normal((1024, 4)), jnp.float32)  # 512 words are 128 rows
+    swapped = x.at[jnp.asarray([3, 131])].set(x[jnp.asarray([131, 3])])
+    exchanged = jnp.concatenate([x[512:], x[:512]])
+    different = [x, -x, x.at[:2].multiply(-1), swapped, exchanged, x.astype(jnp.bfloat16), -x.astype(jnp.bfloat16)]
+    assert len({data_digest(v) for v in different}) == len(different)
+    assert data_digest(jnp.zeros((0, 3))) == data_digest(np.zeros((0, 3), np.float32))
 
 
 PROGRAM = """

@@ -69,18 +69,30 @@ def test_the_best_member_is_that_of_the_least_held_out_loss(x64):
 
 def test_members_that_diverged_are_not_the_best():
     run = fit_many(make, X, Y, keys=KEYS, optimizer=ADAM, steps=2, held_out=OTHER)
-    spoiled = run.losses.copy()
-    spoiled[run.best_index()] = np.nan
-    assert replace(run, losses=spoiled).best_index() == 1 - run.best_index()
+    assert not np.any(run.diverged)
+    spoiled = np.arange(2) == run.best_index()
+    assert replace(run, diverged=spoiled).best_index() == 1 - run.best_index()
     with pytest.raises(ValueError, match="training diverged for all members"):
-        replace(run, losses=spoiled * np.nan).best()
+        replace(run, diverged=spoiled | True).best()
+
+
+def test_the_last_step_may_diverge_too():
+    with pytest.warns(RuntimeWarning, match=r"the parameters of members \[0, 1\] .* A smaller learning rate may help"):
+        run = fit_many(make, 100 * X, Y, keys=KEYS, optimizer=optax.sgd(1e38), steps=1)
+    assert run.diverged.tolist() == [True, True]
+    assert np.all(np.isfinite(run.losses))
+    np.testing.assert_array_equal(run.member(1).kernel[...], make(as_key("test", KEYS[1])).kernel[...])
+    with pytest.raises(ValueError, match="training diverged for all members"):
+        run.best()
+    with pytest.warns(RuntimeWarning, match="x holds NaN"):
+        fit_many(make, X * jnp.nan, Y, keys=KEYS, optimizer=ADAM, steps=1)
 
 
 def test_a_member_that_diverges_stops_alone():
     """A wild step spoils the members without a penalty later than those with one."""
     sgd = optax.sgd(0.3)
     with pytest.warns(
-        RuntimeWarning, match=r"fit_many: the loss of members \[1, 3\] was not finite; they stopped, with"
+        RuntimeWarning, match=r"fit_many: the loss or the parameters of members \[1, 3\] were not finite; they stopped"
     ):
         runs = fit_many(make, X, Y, keys=KEYS, penalties=[0.0, 1e8], optimizer=sgd, steps=30)
     with pytest.warns(RuntimeWarning, match="the loss of step"):
@@ -96,10 +108,20 @@ def test_a_member_that_diverges_stops_alone():
 ERRORS = [
     ({"keys": []}, ValueError, "fit_many: keys and penalties must hold at least one each"),
     ({"keys": [0.5]}, TypeError, "fit_many: key must be one key"),
+    ({"keys": 3}, TypeError, "fit_many: keys must be a list or an array of keys or integers, got int 3"),
+    ({"keys": jax.random.key(0)}, TypeError, "fit_many: keys must be a list or an array"),
+    ({"keys": jax.random.PRNGKey(0)}, TypeError, "got array uint32 .2,., which is one key; put it in a list"),
+    ({"penalties": 0.1}, TypeError, "fit_many: penalties must be a list or an array of numbers, got float 0.1"),
+    ({"penalties": jnp.ones(())}, TypeError, "fit_many: penalties must be a list or an array of numbers, got array"),
     ({"penalties": [0.0, -1.0]}, ValueError, r"fit_many: penalties\[1\] must be at least 0, got -1.0"),
     ({"steps": 0}, ValueError, "fit_many: steps must be at least 1"),
     ({"batch_size": 50}, ValueError, "at most the number of rows that count, 40, got 50"),
     ({"held_out": 0.2}, TypeError, r"fit_many: held_out must be a pair \(x, y\), got float 0.2"),
+    (
+        {"labels": RNG.integers(0, 3, 40), "held_out": OTHER},
+        ValueError,
+        r"fit_many: held_out must be a pair \(x, labels\), labels of integers of shape \(rows\)",
+    ),
     ({"make": lambda key: None}, TypeError, "fit_many: module must be an nnx.Module"),
     ({"y": Y[:5]}, ValueError, "fit_many: y must have one row for each of the 40 of x"),
 ]
@@ -110,6 +132,13 @@ def test_mistakes_are_named(settings, error, message):
     settings = {"make": make, "x": X, "y": Y, "keys": KEYS, "optimizer": ADAM, "steps": 2, **settings}
     with pytest.raises(error, match=message):
         fit_many(settings.pop("make"), settings.pop("x"), settings.pop("y"), **settings)
+
+
+def test_keys_of_the_old_kind_are_keys():
+    old = jax.random.split(jax.random.PRNGKey(0), 3)
+    runs = [fit_many(make, X, Y, keys=keys, optimizer=ADAM, steps=2) for keys in (old, list(old))]
+    assert runs[0].losses.shape == (3, 2)
+    np.testing.assert_array_equal(runs[0].losses, runs[1].losses)
 
 
 def test_modules_must_be_alike():

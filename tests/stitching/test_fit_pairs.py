@@ -115,7 +115,41 @@ def test_pairs_agree_with_the_training_of_a_module():
     np.testing.assert_allclose(module(f32(A)[0]), one.module(x), atol=0.05)
 
 
+def test_pairs_that_diverge_stop_alone():
+    """Each at the last map with a finite loss; the others are not touched."""
+    x, y = f32(A), [*f32(B), 1e25 * f32(B)[0]]
+    mild = optax.sgd(1e-3)
+    with pytest.warns(RuntimeWarning, match=rf"the kernel of pairs \(0, {len(B)}\).*the loss of step 0 was not finite"):
+        maps = fit_pairs(x, y, optimizer=mild, steps=4)
+    assert np.all(maps.diverged == (np.arange(len(y)) == len(B)))
+    alone = fit_pairs(x, y[:-1], optimizer=mild, steps=4)
+    np.testing.assert_allclose(maps.losses[:, :-1], alone.losses, rtol=1e-5)
+    np.testing.assert_array_equal(maps.kernels[0][-1], 0)
+
+
+@pytest.mark.parametrize("steps", [1, 40])
+@pytest.mark.parametrize("settings", [{}, {"batch_size": 10, "key": 0}], ids=["all rows", "batches"])
+def test_maps_of_the_last_finite_loss_are_kept(steps, settings):
+    y = [100 * f32(B)[0]]
+    rate = optax.sgd(1e6 if steps > 1 else 3e38)
+    with pytest.warns(RuntimeWarning, match=r"of pairs \(0, 0\) was not finite; .* a smaller learning rate may help"):
+        maps = fit_pairs(f32(A[:1]), y, optimizer=rate, steps=steps, **settings)
+    assert maps.diverged.tolist() == [[True]]
+    kernel, losses = np.asarray(maps.kernels[0][0]), maps.losses[0, 0]
+    assert np.all(np.isfinite(kernel))
+    assert np.all(np.isfinite(maps.biases[0][0]))
+    assert np.isfinite(losses[0])
+    if steps > 1:
+        assert np.isnan(losses[-1])
+        last = int(np.flatnonzero(np.isfinite(losses))[-1])
+        kept = fit_pairs(f32(A[:1]), y, optimizer=rate, steps=last, **settings)
+        np.testing.assert_allclose(kernel, kept.kernels[0][0], rtol=1e-4)
+    else:
+        np.testing.assert_array_equal(kernel, 0)
+
+
 ERRORS = [
+    ({"layers_b": None}, TypeError, "fit_pairs: layers_b must be a list of activations, got NoneType"),
     ({"steps": 0}, ValueError, "fit_pairs: steps must be at least 1"),
     ({"batch_size": 8}, ValueError, "fit_pairs: key must be given with batch_size"),
     ({"batch_size": 51, "key": 0}, ValueError, "at most the number of rows that count, 50, got 51"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -11,7 +12,17 @@ import optax
 import pytest
 from flax import nnx
 
-from jaxalign.stitching import MLP, Affine, Conv1x1, LowRank, Orthogonal, Permutation, Residual, TokenAffine
+from jaxalign.stitching import (
+    MLP,
+    Affine,
+    Conv1x1,
+    LowRank,
+    Orthogonal,
+    Permutation,
+    Residual,
+    TokenAffine,
+    least_squares,
+)
 
 RNG = np.random.default_rng(0)
 RNGS = nnx.Rngs(0)
@@ -183,6 +194,21 @@ def test_tokens_and_maps_start_as_the_closed_form_at_every_place():
     constant = Conv1x1.from_stitch(closed, grid=(7, 2))(jnp.ones((1, 3, 5, 6)))
     assert small.shape == (2, 1, 1, 4)
     np.testing.assert_allclose(constant[0, 6, 1], np.asarray(closed.kernel).sum(0) + np.asarray(closed.bias), atol=1e-5)
+
+
+def test_a_closed_form_that_resizes_is_taken_by_modules_that_do():
+    maps, other = draw((9, 8, 8, 3)), draw((9, 4, 5, 2))
+    closed = least_squares(maps, other)
+    module = Conv1x1.from_stitch(closed)
+    assert module.grid == (4, 5)
+    np.testing.assert_allclose(module(maps), closed(maps), atol=1e-5)
+    assert Conv1x1.from_stitch(closed, grid=(2, 2)).grid == (2, 2)
+    for kind in (Affine, TokenAffine, partial(LowRank.from_stitch, rank=1), Orthogonal):
+        start = getattr(kind, "from_stitch", kind)
+        with pytest.raises(
+            ValueError, match=r"from_stitch: stitch must be a map of features, .* to \(4, 5\); use Conv"
+        ):
+            start(closed)
 
 
 def test_low_rank_starts_from_the_truncated_decomposition():
