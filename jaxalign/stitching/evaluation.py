@@ -60,7 +60,8 @@ class StitchEvaluation:
     """A stitched model beside both models and controls, on rows that nothing was fitted to; printed as a table.
 
     Attributes:
-      stitch: the map that was fitted.
+      stitch: the map that was fitted, as it was evaluated: of an NNX module a copy, with stored statistics and without
+        dropout.
       stitched: the stitched model: source up to its layer, the map, the head of the target.
       intact: the target model: the same head on its own activations.
       source: the source model, with its own head; None without one.

@@ -8,6 +8,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from jaxalign.signatures.whitened import UninformativeWarning
 from jaxalign.stitching import evaluate_stitch, least_squares, orthogonal, ridge, ridge_path
@@ -156,6 +157,20 @@ def test_stitchers_of_other_kinds(float64):
     x, y, head, labels = draw(width=P)
     for stitcher in (functools.partial(orthogonal, scale=True), ridge_path, lambda x, y: lambda new: 0 * new + y[:1]):
         assert np.isfinite(evaluate(x, y, head, labels, stitcher=stitcher).stitched.misalignment)
+
+
+def test_modules_are_judged_as_they_evaluate():
+    x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
+    rngs = nnx.Rngs(0)
+    layers = nnx.BatchNorm(P, rngs=rngs), nnx.Dropout(0.5, rngs=rngs), nnx.Linear(P, Q, rngs=rngs)
+    module = nnx.Sequential(*layers)
+    result = evaluate(x, y, head, labels, stitcher=lambda x, y: module)
+    weights, bias = np.asarray(layers[2].kernel[...]), np.asarray(layers[2].bias[...])
+    mapped = x[TEST] / np.sqrt(1 + layers[0].epsilon) @ weights + bias  # statistics of nothing: mean 0, variance 1
+    np.testing.assert_allclose(result.stitched.misalignment, np.mean(np.sum((mapped - y[TEST]) ** 2, 1)), rtol=1e-5)
+    np.testing.assert_allclose(result.stitch(jnp.asarray(x[TEST])), mapped, rtol=1e-4, atol=1e-5)
+    assert not layers[0].mean[...].any()  # nor did evaluating change what was fitted
+    assert not layers[1].deterministic
 
 
 def test_tokens_and_feature_maps(float64):
