@@ -177,8 +177,8 @@ def evaluate_stitch(
 
     Raises:
       ValueError: for layers that are not paired, targets of another length, labels that the head has no output for,
-        widths that do not fit, fewer than 2 examples on a side of the split; with `held_out=0`, for a map with more
-        than one degree of freedom for two rows.
+        widths that do not fit, fewer than 2 examples on a side of the split; with `held_out=0`, for a
+        `LinearStitch` with `overfit`: more than one degree of freedom for two rows.
       TypeError: for a head or a stitcher that cannot be called.
 
     Example:
@@ -317,10 +317,12 @@ def _check_labels(labels: Array, outputs: int) -> None:
 def _refuse_overfit(stitch: Any) -> None:
     """Raise when a map that says so has too many degrees of freedom to be judged by its own rows."""
     if isinstance(stitch, LinearStitch) and bool(stitch.overfit):
+        freedom = float(stitch.degrees_of_freedom)
+        known = f"{freedom:.4g}" if freedom == freedom else f"about {int(stitch.rank) + 1}"
         raise ValueError(
-            f"evaluate_stitch: held_out must not be 0 for a map with {float(stitch.degrees_of_freedom):.4g} degrees of "
-            f"freedom for {float(stitch.examples):.4g} rows, more than one for two: it says nothing about other rows; "
-            "hold out some, or take a larger penalty"
+            f"evaluate_stitch: held_out must not be 0 for a map with {known} degrees of freedom for "
+            f"{float(stitch.examples):.4g} rows, more than one for two: it says nothing about other rows; "
+            "hold out some, or take a larger penalty or a smaller rank"
         )
 
 

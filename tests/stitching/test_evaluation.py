@@ -11,7 +11,16 @@ import pytest
 from flax import nnx
 
 from jaxalign.signatures.whitened import UninformativeWarning
-from jaxalign.stitching import evaluate_stitch, least_squares, orthogonal, ridge, ridge_path
+from jaxalign.stitching import (
+    LinearStitch,
+    evaluate_stitch,
+    least_squares,
+    low_rank,
+    orthogonal,
+    partial_least_squares,
+    ridge,
+    ridge_path,
+)
 
 RNG = np.random.default_rng(0)
 N, P, Q, T = 120, 6, 5, 3
@@ -151,6 +160,18 @@ def test_rows_fitted_on_are_flagged_or_refused():
     with pytest.warns(UninformativeWarning), pytest.raises(ValueError, match="held_out must not be 0 for a map with 7"):
         evaluate(*few, head, labels[:10], held_out=0, stitcher=least_squares)
     assert evaluate(*few, head, labels[:10], held_out=0, stitcher=functools.partial(ridge, penalty=100.0)).in_sample
+
+
+@pytest.mark.filterwarnings("ignore::jaxalign.signatures.whitened.UninformativeWarning")
+def test_rows_fitted_on_are_refused_where_degrees_of_freedom_are_unknown():
+    """Two dimensions and a bias for four rows."""
+    x, y = (np.asarray(a, np.float32) for a in draw()[:2])
+    two = functools.partial(low_rank, rank=2)
+    for stitcher, freedom in ((two, 3), (functools.partial(partial_least_squares, components=2), 3), (orthogonal, 4)):
+        with pytest.raises(ValueError, match=f"held_out must not be 0 for a map with about {freedom} degrees"):
+            evaluate(x[:4], y[:4], None, None, held_out=0, stitcher=stitcher)
+    assert evaluate(x[:6], y[:6], None, None, held_out=0, stitcher=two).in_sample
+    assert not LinearStitch.of(jnp.eye(2), jnp.zeros(2)).overfit
 
 
 def test_stitchers_of_other_kinds(float64):
