@@ -210,6 +210,8 @@ def evaluate_stitch(
     controls = control_maps(stitcher, x_fit, y_fit, key=control_key)
     head = as_head("evaluate_stitch", _unchanged if headless else head)
     jury = _HeldOut.of(x[test_rows], y[test_rows], head, targets[test_rows], loss, controls["mean"])
+    if jury.labeled:
+        _check_labels(targets[np.union1d(fit_rows, test_rows)], jury.intact.shape[-1])
     stitched, stitched_losses = jury.map(stitch)
     intact, intact_losses = jury.outputs(jury.intact)
     source = over_source = None
@@ -259,8 +261,6 @@ class _HeldOut:
     def of(cls, x: Array, y: Array, head: Head, targets: Array, loss: Loss | None, mean: Any) -> _HeldOut:
         intact = apply_head("evaluate_stitch", head, y, "the target layer")
         labeled = jnp.issubdtype(targets.dtype, jnp.integer) and targets.shape == intact.shape[:-1]
-        if labeled:
-            _check_labels(targets, intact.shape[-1])
         return cls(x, y, head, targets, loss, intact, _misalignment(mean(x), y), labeled)
 
     def map(self, stitch: Any) -> tuple[MapEvaluation, Float[Array, "n"]]:

@@ -218,6 +218,14 @@ def test_it_prints_as_a_table_and_goes_into_json():
     assert numbers["excess"] == float(result.excess)
 
 
+def test_labels_are_checked_wherever_they_count():
+    x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
+    labels[FIT[0]] = -1
+    with pytest.raises(ValueError, match="targets must be labels from 0 to 2, of the 3 outputs of the head, got -1"):
+        evaluate(x, y, head, labels)
+    assert evaluate(x, y, head, labels, mask=np.arange(N) != FIT[0]).probe is not None
+
+
 def test_mistakes_are_named():
     x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
     cases = {
