@@ -18,6 +18,7 @@ from jaxalign.stitching import (
     low_rank,
     orthogonal,
     partial_least_squares,
+    permutation,
     ridge,
     ridge_path,
 )
@@ -178,6 +179,15 @@ def test_stitchers_of_other_kinds(float64):
     x, y, head, labels = draw(width=P)
     for stitcher in (functools.partial(orthogonal, scale=True), ridge_path, lambda x, y: lambda new: 0 * new + y[:1]):
         assert np.isfinite(evaluate(x, y, head, labels, stitcher=stitcher).stitched.misalignment)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_narrow_floats_are_matched_with_64_bit_types_on(float64, dtype):
+    """Under strict promotion, which optax does not keep to."""
+    x = jnp.asarray(RNG.standard_normal((20, 4)), dtype)
+    stitch = permutation(x, x[:, ::-1])
+    assert stitch.kernel.dtype == jnp.float32
+    np.testing.assert_allclose(stitch.kernel, np.eye(4)[::-1], rtol=1e-6)
 
 
 def test_modules_are_judged_as_they_evaluate():
