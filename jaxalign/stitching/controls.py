@@ -55,8 +55,12 @@ def fitted(function: str, stitcher: Stitcher, x: Array, y: Array) -> Any:
     """The map that a stitcher finds; of an NNX module a copy as it evaluates, so that no rows that it maps change it.
 
     Raises:
-      TypeError: when what it returns cannot be called.
+      TypeError: when it cannot be called, or what it returns cannot.
     """
+    if not callable(stitcher):
+        raise TypeError(
+            f"{function}: stitcher must be a function of x and y that returns a map, got {describe(stitcher)}"
+        )
     result = stitcher(x, y)
     if isinstance(result, RidgePath):
         return result.stitch

@@ -136,7 +136,7 @@ def test_without_a_head_the_risk_is_the_misalignment(float64):
 
 def test_splits_are_by_key_or_given():
     x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
-    one, same, other = (evaluate(x, y, head, labels, held_out=0.25, key=key) for key in (1, 1, 2))
+    one, same, other = (evaluate(x, y, head, labels, held_out=np.float32(0.25), key=key) for key in (1, 1, 2))
     assert len(one.held_out_rows) == N // 4
     assert not np.intersect1d(one.fitted_rows, one.held_out_rows).size
     assert str(one) == str(same)
@@ -245,6 +245,11 @@ def test_mistakes_are_named():
         "targets must be labels from 0 to 2, of the 3 outputs of the head, got 3": (x, y, head, labels + 1, {}),
         "head and targets go together": (x, y, head, None, {}),
         "held_out must be at least 0 and below 1": (x, y, head, labels, {"held_out": 1.5}),
+        r"held_out must be at least 0 and below 1, .* got 2\.0": (x, y, head, labels, {"held_out": np.float32(2)}),
+        "mask must leave at least 2 examples, got 0": (
+            x, y, head, labels, {"held_out": 0, "mask": np.zeros(N, bool)}
+        ),
+        "x must hold at least 2 examples, got 1": (x[:1], y[:1], head, labels[:1], {"held_out": 0}),
         "held_out must leave at least 2": (x, y, head, labels, {"held_out": 0.001}),
         "held_out must be a share, row numbers from 0 to 119": (x, y, head, labels, {"held_out": np.array([120])}),
         r"mask must be boolean of shape \(120,\)": (x, y, head, labels, {"mask": np.ones(3, bool)}),
@@ -255,5 +260,7 @@ def test_mistakes_are_named():
     for message, (*arrays, options) in cases.items():
         with pytest.raises(ValueError, match=f"evaluate_stitch: {message}"):
             evaluate(*arrays, **({"held_out": TEST} | options))
+    with pytest.raises(TypeError, match=r"evaluate_stitch: stitcher must be a function of x and y that .*, got int"):
+        evaluate(x, y, head, labels, stitcher=5)
     with pytest.raises(TypeError, match="stitcher must return a map that can be called"):
         evaluate(x, y, head, labels, stitcher=lambda x, y: x)
