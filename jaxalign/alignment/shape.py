@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from types import MappingProxyType
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from optax.assignment import hungarian_algorithm
@@ -22,7 +23,8 @@ from jaxalign.signatures.shaped import SCALES, Shape, ShapeSignature
 
 def matched_features(products: Float[Array, "p q"]) -> tuple[Int[Array, "r"], Int[Array, "r"]]:
     """Rows and columns of the entries, no two in a row or column, whose sum is largest, `min(p, q)` of them."""
-    return hungarian_algorithm(-lax.stop_gradient(products))
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes floats with 64-bit types on
+        return hungarian_algorithm(-lax.stop_gradient(products))
 
 
 def best_matching(products: Float[Array, "p q"]) -> Scalar:

@@ -157,7 +157,8 @@ def stitch_command(
     method: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="ridge, least_squares, low_rank, orthogonal (and a scale), permutation or pls."
+            metavar="NAME",
+            help="ridge, least_squares, low_rank, orthogonal (a rotation with a common factor), permutation or pls.",
         ),
     ] = "ridge",
     penalty: Annotated[

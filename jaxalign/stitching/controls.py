@@ -14,6 +14,7 @@ from jaxalign._core.numerics import matmul, safe_divide, safe_sqrt
 from jaxalign._core.typing import Array, Float
 from jaxalign.stitching.maps import LinearStitch
 from jaxalign.stitching.ridge_path import RidgePath, ridge_path
+from jaxalign.stitching.risk import as_stitch
 from jaxalign.stitching.rows import paired_rows
 
 #: Fits a map from one layer to another.
@@ -51,17 +52,21 @@ def best_ridge(x: Float[Array, "*rows p"], y: Float[Array, "*rows q"]) -> Linear
 
 
 def fitted(function: str, stitcher: Stitcher, x: Array, y: Array) -> Any:
-    """The map that a stitcher finds.
+    """The map that a stitcher finds; of an NNX module a copy as it evaluates, so that no rows that it maps change it.
 
     Raises:
-      TypeError: when what it returns cannot be called.
+      TypeError: when it cannot be called, or what it returns cannot.
     """
+    if not callable(stitcher):
+        raise TypeError(
+            f"{function}: stitcher must be a function of x and y that returns a map, got {describe(stitcher)}"
+        )
     result = stitcher(x, y)
     if isinstance(result, RidgePath):
         return result.stitch
     if not callable(result):
         raise TypeError(f"{function}: stitcher must return a map that can be called, got {describe(result)}")
-    return result
+    return as_stitch(function, result)
 
 
 @jit()

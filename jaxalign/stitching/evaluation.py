@@ -60,7 +60,8 @@ class StitchEvaluation:
     """A stitched model beside both models and controls, on rows that nothing was fitted to; printed as a table.
 
     Attributes:
-      stitch: the map that was fitted.
+      stitch: the map that was fitted, as it was evaluated: of an NNX module a copy, with stored statistics and without
+        dropout.
       stitched: the stitched model: source up to its layer, the map, the head of the target.
       intact: the target model: the same head on its own activations.
       source: the source model, with its own head; None without one.
@@ -176,8 +177,8 @@ def evaluate_stitch(
 
     Raises:
       ValueError: for layers that are not paired, targets of another length, labels that the head has no output for,
-        widths that do not fit, fewer than 2 examples on a side of the split; with `held_out=0`, for a map with more
-        than one degree of freedom for two rows.
+        widths that do not fit, fewer than 2 examples on a side of the split; with `held_out=0`, for a
+        `LinearStitch` with `overfit`: more than one degree of freedom for two rows.
       TypeError: for a head or a stitcher that cannot be called.
 
     Example:
@@ -209,6 +210,8 @@ def evaluate_stitch(
     controls = control_maps(stitcher, x_fit, y_fit, key=control_key)
     head = as_head("evaluate_stitch", _unchanged if headless else head)
     jury = _HeldOut.of(x[test_rows], y[test_rows], head, targets[test_rows], loss, controls["mean"])
+    if jury.labeled:
+        _check_labels(targets[np.union1d(fit_rows, test_rows)], jury.intact.shape[-1])
     stitched, stitched_losses = jury.map(stitch)
     intact, intact_losses = jury.outputs(jury.intact)
     source = over_source = None
@@ -258,8 +261,6 @@ class _HeldOut:
     def of(cls, x: Array, y: Array, head: Head, targets: Array, loss: Loss | None, mean: Any) -> _HeldOut:
         intact = apply_head("evaluate_stitch", head, y, "the target layer")
         labeled = jnp.issubdtype(targets.dtype, jnp.integer) and targets.shape == intact.shape[:-1]
-        if labeled:
-            _check_labels(targets, intact.shape[-1])
         return cls(x, y, head, targets, loss, intact, _misalignment(mean(x), y), labeled)
 
     def map(self, stitch: Any) -> tuple[MapEvaluation, Float[Array, "n"]]:
@@ -316,10 +317,12 @@ def _check_labels(labels: Array, outputs: int) -> None:
 def _refuse_overfit(stitch: Any) -> None:
     """Raise when a map that says so has too many degrees of freedom to be judged by its own rows."""
     if isinstance(stitch, LinearStitch) and bool(stitch.overfit):
+        freedom = float(stitch.degrees_of_freedom)
+        known = f"{freedom:.4g}" if freedom == freedom else f"about {int(stitch.rank) + 1}"
         raise ValueError(
-            f"evaluate_stitch: held_out must not be 0 for a map with {float(stitch.degrees_of_freedom):.4g} degrees of "
-            f"freedom for {float(stitch.examples):.4g} rows, more than one for two: it says nothing about other rows; "
-            "hold out some, or take a larger penalty"
+            f"evaluate_stitch: held_out must not be 0 for a map with {known} degrees of freedom for "
+            f"{float(stitch.examples):.4g} rows, more than one for two: it says nothing about other rows; "
+            "hold out some, or take a larger penalty or a smaller rank"
         )
 
 

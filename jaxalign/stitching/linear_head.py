@@ -187,8 +187,12 @@ def _linear_stitching_risk(
 def _check_head(kernel: Array, bias: Array | None, y: Array) -> None:
     """Raise unless the head gives as many outputs as `y` has."""
     check_floating("linear_stitching_risk", "w2", kernel)
-    check_floating("linear_stitching_risk", "y", y)
     outputs = y.shape[-1] if y.ndim else 0
+    if not jnp.issubdtype(y.dtype, jnp.floating):
+        raise TypeError(
+            "linear_stitching_risk: y must be floating point, numbers with one column for each output of the head, "
+            f"got {describe(y)}; labels become numbers by jax.nn.one_hot"
+        )
     if kernel.ndim != 2 or kernel.shape[1] != outputs or 0 in kernel.shape:
         hint = "; pass its transpose" if kernel.ndim == 2 and kernel.shape[0] == outputs else ""
         raise ValueError(

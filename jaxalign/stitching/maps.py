@@ -102,8 +102,14 @@ class LinearStitch:
 
     @property
     def overfit(self) -> Bool[Array, ""]:
-        """Whether there is more than one degree of freedom for two rows: then `error` says next to nothing."""
-        return self.degrees_of_freedom > 0.5 * self.examples
+        """Whether there is more than one degree of freedom for two rows: then `error` says next to nothing.
+
+        Where degrees of freedom are unknown they are taken to be `rank + 1`, as of a regression on so many features.
+        Always False where `examples` is unknown too.
+        """
+        unknown = jnp.isnan(self.degrees_of_freedom)
+        freedom = jnp.where(unknown, (self.rank + 1).astype(self.examples.dtype), self.degrees_of_freedom)
+        return freedom > 0.5 * self.examples
 
 
 def resize(x: Float[Array, "b h w c"], grid: tuple[int, int]) -> Float[Array, "b g k c"]:

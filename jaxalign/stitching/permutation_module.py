@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jax.nn import logsumexp
-from optax.assignment import hungarian_algorithm
 
 from jaxalign._core.checks import check_integer, check_positive
 from jaxalign._core.numerics import matmul, widen
 from jaxalign._core.typing import Array, Float, Int
+from jaxalign.alignment.shape import matched_features
 from jaxalign.stitching.stitch_module import ClosedForm, StitchModule, add_bias, closed_form
 
 
@@ -82,8 +81,7 @@ class Permutation(StitchModule):
 
     def indices(self) -> Int[Array, "d"]:
         """Which unit comes out at each place in the best one-to-one matching: the map is `x[:, indices]`."""
-        with jax.numpy_dtype_promotion("standard"):  # optax mixes floats with 64-bit types on
-            rows, columns = hungarian_algorithm(-widen(self.logits[...]))
+        rows, columns = matched_features(widen(self.logits[...]))
         return jnp.zeros(self.d_out, jnp.int32).at[columns].set(rows.astype(jnp.int32))
 
     def hard(self) -> Float[Array, "d d"]:

@@ -24,7 +24,7 @@ def two_sides(
       key: draws the rows of a share; None takes them evenly spaced, for a share of 0.2 every fifth.
 
     Raises:
-      ValueError: for what cannot be held out, and fewer than two rows on either side.
+      ValueError: for what cannot be held out, and fewer than two rows on either side, or in all.
     """
     usable = np.arange(examples)
     if mask is not None:
@@ -32,12 +32,15 @@ def two_sides(
         if chosen.dtype != bool or chosen.shape != (examples,):
             raise ValueError(f"{function}: mask must be boolean of shape ({examples},), got {describe(chosen)}")
         usable = np.flatnonzero(chosen)
-    if isinstance(held_out, (int, float)) and not isinstance(held_out, bool):
+    if isinstance(held_out, (int, float, np.floating)) and not isinstance(held_out, bool):
         if not 0 <= held_out < 1:
             raise ValueError(f"{function}: held_out must be at least 0 and below 1, or row numbers, got {held_out}")
         if held_out == 0:
+            if len(usable) < 2:
+                where = "x must hold" if mask is None else "mask must leave"
+                raise ValueError(f"{function}: {where} at least 2 examples, got {len(usable)}")
             return usable, usable
-        count = round(held_out * len(usable))
+        count = round(float(held_out) * len(usable))
         if key is None:
             places = (1 + np.arange(count)) * len(usable) // max(count, 1) - 1
         else:

@@ -176,6 +176,11 @@ def test_mistakes_end_in_a_sentence(cli, files, task, tmp_path, arguments, messa
     assert run.out == ""
 
 
+def test_the_help_says_that_a_rotation_has_a_factor(cli):
+    shown = " ".join(cli("stitch", "--help").out.replace("│", " ").split())
+    assert "orthogonal (a rotation with a common factor)" in shown
+
+
 def test_files_of_other_examples_are_refused(cli, files, layers):
     features.save(files[1], {name: array[:-1] for name, array in layers["two"].items()})
     run = cli("stitch", *files)

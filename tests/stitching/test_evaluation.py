@@ -8,9 +8,20 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from jaxalign.signatures.whitened import UninformativeWarning
-from jaxalign.stitching import evaluate_stitch, least_squares, orthogonal, ridge, ridge_path
+from jaxalign.stitching import (
+    LinearStitch,
+    evaluate_stitch,
+    least_squares,
+    low_rank,
+    orthogonal,
+    partial_least_squares,
+    permutation,
+    ridge,
+    ridge_path,
+)
 
 RNG = np.random.default_rng(0)
 N, P, Q, T = 120, 6, 5, 3
@@ -125,7 +136,7 @@ def test_without_a_head_the_risk_is_the_misalignment(float64):
 
 def test_splits_are_by_key_or_given():
     x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
-    one, same, other = (evaluate(x, y, head, labels, held_out=0.25, key=key) for key in (1, 1, 2))
+    one, same, other = (evaluate(x, y, head, labels, held_out=np.float32(0.25), key=key) for key in (1, 1, 2))
     assert len(one.held_out_rows) == N // 4
     assert not np.intersect1d(one.fitted_rows, one.held_out_rows).size
     assert str(one) == str(same)
@@ -152,10 +163,45 @@ def test_rows_fitted_on_are_flagged_or_refused():
     assert evaluate(*few, head, labels[:10], held_out=0, stitcher=functools.partial(ridge, penalty=100.0)).in_sample
 
 
+@pytest.mark.filterwarnings("ignore::jaxalign.signatures.whitened.UninformativeWarning")
+def test_rows_fitted_on_are_refused_where_degrees_of_freedom_are_unknown():
+    """Two dimensions and a bias for four rows."""
+    x, y = (np.asarray(a, np.float32) for a in draw()[:2])
+    two = functools.partial(low_rank, rank=2)
+    for stitcher, freedom in ((two, 3), (functools.partial(partial_least_squares, components=2), 3), (orthogonal, 4)):
+        with pytest.raises(ValueError, match=f"held_out must not be 0 for a map with about {freedom} degrees"):
+            evaluate(x[:4], y[:4], None, None, held_out=0, stitcher=stitcher)
+    assert evaluate(x[:6], y[:6], None, None, held_out=0, stitcher=two).in_sample
+    assert not LinearStitch.of(jnp.eye(2), jnp.zeros(2)).overfit
+
+
 def test_stitchers_of_other_kinds(float64):
     x, y, head, labels = draw(width=P)
     for stitcher in (functools.partial(orthogonal, scale=True), ridge_path, lambda x, y: lambda new: 0 * new + y[:1]):
         assert np.isfinite(evaluate(x, y, head, labels, stitcher=stitcher).stitched.misalignment)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_narrow_floats_are_matched_with_64_bit_types_on(float64, dtype):
+    """Under strict promotion, which optax does not keep to."""
+    x = jnp.asarray(RNG.standard_normal((20, 4)), dtype)
+    stitch = permutation(x, x[:, ::-1])
+    assert stitch.kernel.dtype == jnp.float32
+    np.testing.assert_allclose(stitch.kernel, np.eye(4)[::-1], rtol=1e-6)
+
+
+def test_modules_are_judged_as_they_evaluate():
+    x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
+    rngs = nnx.Rngs(0)
+    layers = nnx.BatchNorm(P, rngs=rngs), nnx.Dropout(0.5, rngs=rngs), nnx.Linear(P, Q, rngs=rngs)
+    module = nnx.Sequential(*layers)
+    result = evaluate(x, y, head, labels, stitcher=lambda x, y: module)
+    weights, bias = np.asarray(layers[2].kernel[...]), np.asarray(layers[2].bias[...])
+    mapped = x[TEST] / np.sqrt(1 + layers[0].epsilon) @ weights + bias  # statistics of nothing: mean 0, variance 1
+    np.testing.assert_allclose(result.stitched.misalignment, np.mean(np.sum((mapped - y[TEST]) ** 2, 1)), rtol=1e-5)
+    np.testing.assert_allclose(result.stitch(jnp.asarray(x[TEST])), mapped, rtol=1e-4, atol=1e-5)
+    assert not layers[0].mean[...].any()  # nor did evaluating change what was fitted
+    assert not layers[1].deterministic
 
 
 def test_tokens_and_feature_maps(float64):
@@ -182,6 +228,14 @@ def test_it_prints_as_a_table_and_goes_into_json():
     assert numbers["excess"] == float(result.excess)
 
 
+def test_labels_are_checked_wherever_they_count():
+    x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
+    labels[FIT[0]] = -1
+    with pytest.raises(ValueError, match="targets must be labels from 0 to 2, of the 3 outputs of the head, got -1"):
+        evaluate(x, y, head, labels)
+    assert evaluate(x, y, head, labels, mask=np.arange(N) != FIT[0]).probe is not None
+
+
 def test_mistakes_are_named():
     x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
     cases = {
@@ -191,6 +245,11 @@ def test_mistakes_are_named():
         "targets must be labels from 0 to 2, of the 3 outputs of the head, got 3": (x, y, head, labels + 1, {}),
         "head and targets go together": (x, y, head, None, {}),
         "held_out must be at least 0 and below 1": (x, y, head, labels, {"held_out": 1.5}),
+        r"held_out must be at least 0 and below 1, .* got 2\.0": (x, y, head, labels, {"held_out": np.float32(2)}),
+        "mask must leave at least 2 examples, got 0": (
+            x, y, head, labels, {"held_out": 0, "mask": np.zeros(N, bool)}
+        ),
+        "x must hold at least 2 examples, got 1": (x[:1], y[:1], head, labels[:1], {"held_out": 0}),
         "held_out must leave at least 2": (x, y, head, labels, {"held_out": 0.001}),
         "held_out must be a share, row numbers from 0 to 119": (x, y, head, labels, {"held_out": np.array([120])}),
         r"mask must be boolean of shape \(120,\)": (x, y, head, labels, {"mask": np.ones(3, bool)}),
@@ -201,5 +260,7 @@ def test_mistakes_are_named():
     for message, (*arrays, options) in cases.items():
         with pytest.raises(ValueError, match=f"evaluate_stitch: {message}"):
             evaluate(*arrays, **({"held_out": TEST} | options))
+    with pytest.raises(TypeError, match=r"evaluate_stitch: stitcher must be a function of x and y that .*, got int"):
+        evaluate(x, y, head, labels, stitcher=5)
     with pytest.raises(TypeError, match="stitcher must return a map that can be called"):
         evaluate(x, y, head, labels, stitcher=lambda x, y: x)

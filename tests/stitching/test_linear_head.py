@@ -201,7 +201,8 @@ def test_mistakes_are_named():
         linear_stitching_risk(x, head, y, b2=jnp.zeros(4))
     with pytest.raises(ValueError, match="same examples"):
         linear_stitching_risk(x, head, y[:-1])
-    with pytest.raises(TypeError, match="y must be floating point"):
-        linear_stitching_risk(x, head, jnp.zeros((N, T), jnp.int32))
+    for labels in (jnp.zeros((N, T), jnp.int32), np.zeros(N, int)):
+        with pytest.raises(TypeError, match=r"y must be floating point, numbers .* int.*; labels .* jax.nn.one_hot"):
+            linear_stitching_risk(x, head, labels)
     with pytest.raises(ValueError, match="ridge must be at least 0"):
         linear_stitching_risk(x, head, y, ridge=-1.0)
