@@ -112,7 +112,7 @@ def package_versions() -> list[str]:
 
 def _hash(a: np.ndarray) -> str:
     flat = np.ascontiguousarray(a).reshape(-1)
-    return hashlib.sha256(flat.view(np.uint8)).hexdigest()[:16]
+    return hashlib.sha256(flat.view(np.uint8).data).hexdigest()[:16]
 
 
 def _as_numbers(leaf: Any) -> Any:

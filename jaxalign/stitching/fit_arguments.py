@@ -166,10 +166,10 @@ def checked_key(function: str, key: Any, *, batch_size: int | None, split: bool 
 
 def checked_keys(function: str, keys: Any) -> list[Array]:
     """Keys from a list or an array of them, or of integers."""
-    several = isinstance(keys, Sequence) and not isinstance(keys, str)
-    if not several and not (isinstance(keys, (jax.Array, np.ndarray)) and keys.ndim):
+    array = keys if isinstance(keys, (jax.Array, np.ndarray)) else None
+    if isinstance(keys, str) or not (isinstance(keys, Sequence) if array is None else array.ndim):
         raise TypeError(f"{function}: keys must be a list or an array of keys or integers, got {describe(keys)}")
-    if not several and keys.shape == (2,) and keys.dtype == jnp.uint32:
+    if array is not None and array.shape == (2,) and array.dtype == jnp.uint32:
         raise TypeError(
             f"{function}: keys must be a list or an array of keys or integers, got {describe(keys)}, which is one key; "
             "put it in a list"
