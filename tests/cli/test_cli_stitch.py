@@ -44,8 +44,11 @@ def test_pairs_are_what_ridge_gives_on_held_out_rows(cli, files, layers, tmp_pat
     ]
     for row in rows:
         x, y = layers["one"][row["source_layer"]], layers["two"][row["target_layer"]]
-        mapped = ridge(jnp.asarray(x[fit]), jnp.asarray(y[fit]), penalty=0.1)(jnp.asarray(x[test]))
-        misalignment = np.mean(np.sum((np.asarray(mapped) - y[test]) ** 2, axis=1))
+        centered_x, centered_y = x[fit] - x[fit].mean(axis=0), y[fit] - y[fit].mean(axis=0)
+        moments = centered_x.T @ centered_x / len(fit) + 0.1 * np.eye(x.shape[1])
+        kernel = np.linalg.solve(moments, centered_x.T @ centered_y / len(fit))
+        mapped = (x[test] - x[fit].mean(axis=0)) @ kernel + y[fit].mean(axis=0)
+        misalignment = np.mean(np.sum((mapped - y[test]) ** 2, axis=1))
         spread = np.mean(np.sum((y[fit].mean(axis=0) - y[test]) ** 2, axis=1))
         np.testing.assert_allclose(float(row["misalignment"]), misalignment, rtol=1e-5)
         np.testing.assert_allclose(float(row["r_squared"]), 1 - misalignment / spread, rtol=1e-4)
@@ -60,8 +63,10 @@ def test_pairs_are_what_ridge_gives_on_held_out_rows(cli, files, layers, tmp_pat
 
 @pytest.mark.parametrize("options", [("least_squares",), ("low_rank", "--rank", "12")])
 def test_other_methods_without_a_penalty_agree_with_ridge_without_one(cli, files, options):
+    files = *files, "--source-layer", "first"
     expected = cli("stitch", *files, "--penalty", "0", "--json").document["pairs"]
     pairs = cli("stitch", *files, "--method", *options, "--json").document["pairs"]
+    assert len(pairs) == 2
     for one, other in zip(pairs, expected, strict=True):
         assert one == other | {name: pytest.approx(other[name], rel=1e-3) for name in ("r_squared", "misalignment")}
 
@@ -117,7 +122,7 @@ def test_a_constant_layer_has_no_r_squared(cli, tmp_path):
 
 
 def test_every_method_makes_a_map():
-    x, y = (jnp.asarray(np.random.default_rng(seed).normal(size=(30, 4)), jnp.float32) for seed in (0, 1))
+    x, y = (jnp.asarray(np.random.default_rng(seed).normal(size=(ROWS // 2, 9)), jnp.float32) for seed in (0, 1))
     for method, options in METHODS.items():
         stitch = stitcher_of(method, penalty=None, rank=2 if "rank" in options else None)(x, y)
         assert stitch(x).shape == y.shape

@@ -106,21 +106,21 @@ def test_controls_know_nothing_and_are_of_the_right_size(float64):
     assert all(control.r_squared < 0.1 for control in result.controls.values())
     assert float(result.stitched.risk) < min(float(control.risk) for control in result.controls.values())
     same = draw(width=P)
-    controls = evaluate(*same, held_out=0.0).controls
+    controls = evaluate(*same).controls
     assert next(iter(controls)) == "identity"
-    np.testing.assert_allclose(controls["identity"].misalignment, np.mean(np.sum((same[0] - same[1]) ** 2, axis=1)))
-    # Independent of the target and as large: the misalignment of rows fitted on is twice the variance, on average.
-    values = [evaluate(*same, held_out=0.0, key=key).controls["random map"].r_squared for key in range(8)]
+    squares = np.sum((same[0] - same[1]) ** 2, axis=1)
+    np.testing.assert_allclose(controls["identity"].misalignment, np.mean(squares[TEST]))
+    # Independent of the target and as large: the misalignment is twice the variance, on average.
+    values = [evaluate(*same, key=key).controls["random map"].r_squared for key in range(8)]
     assert np.mean(values) == pytest.approx(-1, abs=0.5)
 
 
 def test_excess_can_be_negative(float64):
     """A head on a layer that is noisier than what the source knows of it."""
-    x = RNG.standard_normal((N, Q))
-    y, targets = x + RNG.standard_normal((N, Q)), jnp.asarray(x)
-    result = evaluate_stitch(
-        jnp.asarray(x), jnp.asarray(y), lambda z: z, targets, key=0, stitcher=least_squares, source_head=lambda x: x
-    )
+    x = RNG.standard_normal((N, P))
+    y = x + RNG.standard_normal((N, P))
+    options = {"stitcher": functools.partial(ridge, penalty=0.0), "source_head": lambda x: x}
+    result = evaluate(x, y, np.eye(P), jnp.asarray(x), **options)
     assert float(result.excess) < -1 < 0 < float(result.excess_over_source)
     assert np.isnan(result.stitched.accuracy)
     np.testing.assert_allclose(float(result.probe.risk), 0, atol=1e-6)
@@ -134,33 +134,32 @@ def test_without_a_head_the_risk_is_the_misalignment(float64):
     assert result.probe is None
 
 
-def test_splits_are_by_key_or_given():
-    x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
-    one, same, other = (evaluate(x, y, head, labels, held_out=np.float32(0.25), key=key) for key in (1, 1, 2))
-    assert len(one.held_out_rows) == N // 4
+def test_splits_are_by_key_or_given(float64):
+    x, y, head, labels = draw()
+    one, same, other = (evaluate(x, y, head, labels, held_out=np.float32(1 / 3), key=key) for key in (1, 1, 2))
+    assert len(one.held_out_rows) == N // 3
     assert not np.intersect1d(one.fitted_rows, one.held_out_rows).size
     assert str(one) == str(same)
     assert not np.array_equal(one.held_out_rows, other.held_out_rows)
-    np.testing.assert_array_equal(
-        evaluate(x, y, head, labels, held_out=np.isin(np.arange(N), TEST)).held_out_rows, TEST
-    )
-    mask = np.arange(N) % 2 == 0
-    x[~mask] = np.nan
-    masked = evaluate(x, y, head, labels, mask=mask)
-    np.testing.assert_array_equal(masked.held_out_rows, TEST[mask[TEST]])
-    assert np.isfinite(float(masked.stitched.risk))
+    given = evaluate(x, y, head, labels, held_out=np.isin(np.arange(N), TEST))
+    np.testing.assert_array_equal(given.held_out_rows, TEST)
+    # Padding in front, half of it held out: what is left is as without.
+    padded = [np.concatenate([np.full_like(a[:4], -9), a]) for a in (x, y, labels)]
+    padded[0][:4] = np.nan
+    masked = evaluate(*padded[:2], head, padded[2], mask=np.arange(N + 4) >= 4, held_out=np.r_[0, 1, TEST + 4])
+    np.testing.assert_array_equal(masked.held_out_rows, TEST + 4)
+    assert str(masked) == str(given)
 
 
 def test_rows_fitted_on_are_flagged_or_refused():
     x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
-    result = evaluate(x, y, head, labels, held_out=0)
+    few = x[:10], y[:10], head, labels[:10]
+    result = evaluate(*few, held_out=0, stitcher=functools.partial(ridge, penalty=100.0))
     assert result.in_sample
     assert result.to_dict()["examples_held_out"] == 0
     assert "so too good" in str(result)
-    few = [a[:10] for a in (x, y)]
     with pytest.warns(UninformativeWarning), pytest.raises(ValueError, match="held_out must not be 0 for a map with 7"):
-        evaluate(*few, head, labels[:10], held_out=0, stitcher=least_squares)
-    assert evaluate(*few, head, labels[:10], held_out=0, stitcher=functools.partial(ridge, penalty=100.0)).in_sample
+        evaluate(*few, held_out=0, stitcher=least_squares)
 
 
 @pytest.mark.filterwarnings("ignore::jaxalign.signatures.whitened.UninformativeWarning")
@@ -171,7 +170,7 @@ def test_rows_fitted_on_are_refused_where_degrees_of_freedom_are_unknown():
     for stitcher, freedom in ((two, 3), (functools.partial(partial_least_squares, components=2), 3), (orthogonal, 4)):
         with pytest.raises(ValueError, match=f"held_out must not be 0 for a map with about {freedom} degrees"):
             evaluate(x[:4], y[:4], None, None, held_out=0, stitcher=stitcher)
-    assert evaluate(x[:6], y[:6], None, None, held_out=0, stitcher=two).in_sample
+    assert evaluate(x[:10], y[:10], None, None, held_out=0, stitcher=two).in_sample
     assert not LinearStitch.of(jnp.eye(2), jnp.zeros(2)).overfit
 
 
@@ -217,8 +216,8 @@ def test_tokens_and_feature_maps(float64):
     assert np.isfinite(pooled.stitched.misalignment)
 
 
-def test_it_prints_as_a_table_and_goes_into_json():
-    x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
+def test_it_prints_as_a_table_and_goes_into_json(float64):
+    x, y, head, labels = draw()
     result = evaluate(x, y, head, labels)
     lines = str(result).splitlines()
     assert [line.split("  ")[0] for line in lines[1:-1]] == list(result.models)
@@ -228,16 +227,18 @@ def test_it_prints_as_a_table_and_goes_into_json():
     assert numbers["excess"] == float(result.excess)
 
 
-def test_labels_are_checked_wherever_they_count():
-    x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
+def test_labels_are_checked_wherever_they_count(float64):
+    x, y, head, labels = draw()
     labels[FIT[0]] = -1
     with pytest.raises(ValueError, match="targets must be labels from 0 to 2, of the 3 outputs of the head, got -1"):
         evaluate(x, y, head, labels)
-    assert evaluate(x, y, head, labels, mask=np.arange(N) != FIT[0]).probe is not None
+    padded = [np.concatenate([a[FIT[:1]], a]) for a in (x, y, labels)]
+    padded[2][FIT[0] + 1] = 0
+    assert evaluate(*padded[:2], head, padded[2], mask=np.arange(N + 1) > 0, held_out=TEST + 1).probe is not None
 
 
-def test_mistakes_are_named():
-    x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
+def test_mistakes_are_named(float64):
+    x, y, head, labels = draw()
     cases = {
         "targets must have one row for each of the 120": (x, y, head, labels[:-1], {}),
         "x and y must hold the same examples": (x, y[:-1], head, labels, {}),

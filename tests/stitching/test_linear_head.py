@@ -72,9 +72,9 @@ def test_golden_values(float64):
     assert both.is_linear_probe
 
 
-@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("affine", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
-@pytest.mark.parametrize(("rank", "width"), [(None, 4), (2, 4), (None, 2), (1, 3)])
+@pytest.mark.parametrize(("rank", "width"), [(None, 4), (2, 4), (1, 4), (None, 2)])
 def test_the_definition(float64, affine, ridge, rank, width):
     x, head, y = draw(rank, width)
     bias, weights = RNG.standard_normal(T), RNG.uniform(0.1, 1, N)
@@ -142,7 +142,7 @@ def test_a_mask_is_a_subset(x64):
     def masked(x, y):
         return linear_stitching_risk(x, jnp.asarray(head, dtype), y, mask=jnp.asarray(mask)).risk
 
-    for gradient in jax.grad(masked, (0, 1))(*cast(padded_x, padded_y, dtype=dtype)):
+    for gradient in jax.jit(jax.grad(masked, (0, 1)))(*cast(padded_x, padded_y, dtype=dtype)):
         assert np.isfinite(gradient).all()
         assert not np.asarray(gradient)[~mask].any()
 
@@ -173,12 +173,10 @@ def test_derivatives_are_those_of_the_definition(float64, ridge):
 def test_derivatives_are_finite_where_singular_values_coincide(x64):
     x = jnp.concatenate([jnp.eye(3), -jnp.eye(3)])
     y = jnp.concatenate([jnp.eye(3)[:, :2], jnp.zeros((3, 2))])
-    for head in (jnp.eye(2), jnp.ones((2, 2)), jnp.zeros((2, 2))):
-        for ridge in (0.0, 0.5):
-            gradients = jax.grad(lambda x, h, y, r=ridge: linear_stitching_risk(x, h, y, ridge=r).risk, (0, 1, 2))(
-                x, head, y
-            )
-            assert all(np.isfinite(g).all() for g in gradients)
+    for ridge in (0.0, 0.5):
+        gradient = jax.jit(jax.grad(lambda x, h, y, r=ridge: linear_stitching_risk(x, h, y, ridge=r).risk, (0, 1, 2)))
+        for head in (jnp.eye(2), jnp.ones((2, 2)), jnp.zeros((2, 2))):
+            assert all(np.isfinite(g).all() for g in gradient(x, head, y))
 
 
 def test_it_warns_when_the_head_makes_it_a_probe():
