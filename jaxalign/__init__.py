@@ -1,11 +1,12 @@
 """Measure, test, explain and train representation alignment in JAX."""
 
+from typing import TYPE_CHECKING
+
 from jaxalign import features as features
 from jaxalign import inference as inference
 from jaxalign import kernels as kernels
 from jaxalign import measures as measures
 from jaxalign import preprocess as preprocess
-from jaxalign import stitching as stitching
 from jaxalign._core.pytree import pytree_dataclass as pytree_dataclass
 from jaxalign._version import __version__ as __version__
 from jaxalign.alignment.aligned_cosine import aligned_cosine as aligned_cosine
@@ -89,3 +90,15 @@ from jaxalign.kernels import Polynomial as Polynomial
 from jaxalign.measures import MEASURES as MEASURES
 from jaxalign.measures import Measure as Measure
 from jaxalign.signatures.whitened import UninformativeWarning as UninformativeWarning
+
+if TYPE_CHECKING:
+    from jaxalign import stitching as stitching
+
+
+def __getattr__(name: str) -> object:
+    """`jaxalign.stitching`, imported when it is first used: Flax doubles the time that the rest takes."""
+    if name == "stitching":
+        from importlib import import_module
+
+        return import_module("jaxalign.stitching")
+    raise AttributeError(f"module 'jaxalign' has no attribute {name!r}")

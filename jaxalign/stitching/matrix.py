@@ -123,7 +123,7 @@ def stitch_matrix(
     given = None
     if penalties is not None:
         given = checked_penalties(function, np.atleast_1d(np.asarray(penalties)))
-    if isinstance(held_out, (int, float)) and held_out == 0:
+    if np.ndim(held_out) == 0 and held_out == 0:
         raise ValueError(f"{function}: held_out must be above 0, as scores of rows fitted to would be too good")
     sides = two_sides(function, a[0].shape[0], held_out, counts, None if key is None else as_key(function, key))
     train, test = (side.astype(np.int32) for side in sides)
