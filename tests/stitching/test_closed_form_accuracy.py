@@ -97,6 +97,13 @@ FORMS = {
     "partial_least_squares": lambda x, y: partial_least_squares(x, y, components=2),
 }
 
+#: By default those of which others are made; all of them among the slow tests, as each compiles anew.
+PLAIN = ("ridge", "low_rank", "orthogonal")
+every_form = pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, id=name, marks=[] if name in PLAIN else [pytest.mark.slow]) for name, form in FORMS.items()],
+)
+
 
 def assert_derivative(f, *points, step=1e-6, rtol=1e-6):
     """Derivatives along a random direction, forward and reverse, beside a central difference."""
@@ -114,7 +121,7 @@ def assert_derivative(f, *points, step=1e-6, rtol=1e-6):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+@every_form
 def test_derivatives(form):
     def value(x, y):
         stitch = form(x, y)
@@ -179,7 +186,7 @@ def test_derivatives_where_the_rank_is_lower():
     assert_derivative(lambda a, b: jnp.sum(least_squares(a @ b, y, affine=False).kernel * w), a, b)
 
 
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+@every_form
 def test_derivatives_are_finite_where_singular_values_coincide(form):
     x = jnp.asarray(np.vstack([np.eye(4), -np.eye(4), np.zeros((12, 4))]).astype(np.float32))
     y = x[:, :3]

@@ -33,7 +33,12 @@ FORMS = {
     "permutation": permutation,
     "partial_least_squares": partial(partial_least_squares, components=2),
 }
-every_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+#: By default the forms that others are made of; all of them among the slow tests, as each compiles anew.
+PLAIN = ("least_squares", "orthogonal")
+every_form = pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, id=name, marks=[] if name in PLAIN else [pytest.mark.slow]) for name, form in FORMS.items()],
+)
 
 
 def assert_same(one: LinearStitch, other: LinearStitch, tolerance: float = 2e-5):

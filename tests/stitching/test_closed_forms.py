@@ -61,7 +61,7 @@ def test_rotations_and_scales_are_found_exactly():
     np.testing.assert_allclose(stitch.kernel, np.sqrt(2) * turn, atol=1e-14)
 
 
-@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("affine", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["equal", "weighted"])
 @pytest.mark.parametrize("penalty", [0.0, 0.3])
 def test_ridge_solves_the_weighted_problem(penalty, weights, affine):
@@ -192,7 +192,7 @@ def test_orthogonal_stays_orthogonal_where_moments_do_not_determine_it():
     assert int(stitch.rank) == 1
 
 
-@pytest.mark.parametrize(("p", "q"), [(4, 4), (3, 5), (5, 3)])
+@pytest.mark.parametrize(("p", "q"), [(4, 4), (3, 5), pytest.param(5, 3, marks=pytest.mark.slow)])
 def test_permutation_is_the_best_of_all(p, q):
     rng = np.random.default_rng(p + 10 * q)
     x, y = rng.normal(size=(25, p)), rng.normal(size=(25, q))

@@ -35,7 +35,11 @@ class Noisy(nnx.Module):
         return self.affine(self.dropout(x))
 
 
-@pytest.mark.parametrize("settings", [{}, {"batch_size": 8}, {"batch_size": 4, "accumulate": 2}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{"batch_size": 8}, *(pytest.param(s, marks=pytest.mark.slow) for s in ({}, {"batch_size": 4, "accumulate": 2}))],
+    ids=str,
+)
 @pytest.mark.parametrize("maker", [make, Noisy], ids=["affine", "dropout"])
 def test_members_are_what_fit_finds_alone(settings, maker):
     mask = jnp.arange(40) < 37

@@ -51,9 +51,9 @@ def drawn(key, size, steps, keep):
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         {"penalty": 0.3},
-        {"affine": False},
+        pytest.param({"affine": False}, marks=pytest.mark.slow),
         {"batch_size": 12, "key": 2, "penalty": 0.1},
     ],
     ids=str,

@@ -29,9 +29,9 @@ def rows():
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         {"mask": True, "accumulate": 2},
-        {"batch_size": 8, "key": 0, "held_out": True},
+        pytest.param({"batch_size": 8, "key": 0, "held_out": True}, marks=pytest.mark.slow),
         {"head": True, "held_out": 0.25, "key": 0},
     ],
     ids=str,

@@ -74,7 +74,9 @@ def test_golden_values(float64):
 
 @pytest.mark.parametrize("affine", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
-@pytest.mark.parametrize(("rank", "width"), [(None, 4), (2, 4), (1, 4), (None, 2)])
+@pytest.mark.parametrize(
+    ("rank", "width"), [(None, 4), (1, 4), *(pytest.param(*s, marks=pytest.mark.slow) for s in ((2, 4), (None, 2)))]
+)
 def test_the_definition(float64, affine, ridge, rank, width):
     x, head, y = draw(rank, width)
     bias, weights = RNG.standard_normal(T), RNG.uniform(0.1, 1, N)

@@ -61,7 +61,13 @@ def draw(shape, dtype=jnp.float32, seed=1):
     return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
 
 
-@pytest.fixture(params=MODULES, scope="module")
+#: Left to the slow tests: what others are made of, or stand for.
+COVERED = {"linear", "tokens", "conv", "mlp", "widening"}
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] if name in COVERED else []) for name in MODULES], scope="module"
+)
 def case(request):
     make, shape_in, shape_out = MODULES[request.param]
     return make(nnx.Rngs(3)), shape_in, shape_out
