@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -142,6 +142,18 @@ def check_integer(function: str, argument: str, value: Any, *, minimum: int) -> 
         raise TypeError(f"{function}: {argument} must be an integer, got {describe(value)}")
     if value < minimum:
         raise ValueError(f"{function}: {argument} must be at least {minimum}, got {value}")
+
+
+def check_distinct(function: str, argument: str, values: Any, check: Callable[[str, str, Any], None]) -> None:
+    """Raise unless `values` is a list or tuple, not empty, of distinct values that pass `check`."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise TypeError(f"{function}: {argument} must be a list or a tuple, got {describe(values)}")
+    if not values:
+        raise ValueError(f"{function}: {argument} must name at least one, got {values!r}")
+    for value in values:
+        check(function, argument, value)
+    if len(set(values)) < len(values):
+        raise ValueError(f"{function}: {argument} must not repeat, got {values!r}")
 
 
 def check_neighbors(function: str, k: Any, rows: int) -> None:

@@ -7,6 +7,7 @@ product is formed; roots and quotients have a gradient that is finite everywhere
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -93,12 +94,13 @@ def mask_rows(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Ar
     return x if mask is None else jnp.where(mask[:, None], x, 0)
 
 
-def fill_rows(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Array, "n d"]:
-    """`x` with padded rows made copies of the first one that counts, which any kernel can take."""
+@jax.jit
+def fill_rows(x: Float[Array, "n *axes"], mask: Bool[Array, "n"] | None) -> Float[Array, "n *axes"]:
+    """`x` with padded rows made copies of the first one that counts, which any kernel and any network can take."""
     if mask is None:
         return x
     first = jnp.where(jnp.any(mask), lax.stop_gradient(x[jnp.argmax(mask)]), 0)
-    return jnp.where(mask[:, None], x, first[None, :])
+    return jnp.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), x, first[None])
 
 
 def row_count(x: Float[Array, "n d"], mask: Bool[Array, "n"] | None) -> Float[Array, ""]:

@@ -12,6 +12,18 @@ from jaxalign.cli.errors import BAD_OUTPUT, Problem, bad_output
 PARTIAL = ".partial"
 
 
+def check_output_options(out: str | None, *, quiet: bool, as_json: bool) -> None:
+    """Raise unless results go somewhere.
+
+    Raises:
+      Problem: for a folder without a name, and when nothing would be printed or written.
+    """
+    if out == "":
+        raise Problem("--out must name a folder, got an empty name")
+    if quiet and out is None and not as_json:
+        raise Problem("--quiet without --out or --json would leave nothing")
+
+
 @dataclass(frozen=True)
 class OutputFolder:
     """A folder that exists and can be written."""

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+#: Colors of groups in pictures; color-blind readers tell them apart (Okabe and Ito).
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+
 #: What a table says of the closest layers of two models in a calibrated comparison, in columns.
 CHANCE_OF_BEST = ("calibrated", "p")
 

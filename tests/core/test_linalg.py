@@ -29,6 +29,7 @@ ROOTS = {  # of a positive semidefinite one
     "inverse, ridge": lambda x: linalg.psd_inverse_sqrt(x, ridge=0.2),
 }
 COMPILED = {name: jax.jit(f) for name, f in (FUNCTIONS | ROOTS).items()}
+basis_of = jax.jit(linalg.orthonormal_basis)
 TANGENTS = {name: jax.jit(lambda x, v, f=f: jax.jvp(f, (x,), (v,))[1]) for name, f in (FUNCTIONS | ROOTS).items()}
 
 
@@ -222,6 +223,7 @@ def test_psd_roots_read_the_symmetric_part_and_drop_negative_eigenvalues():
     np.testing.assert_allclose(linalg.psd_inverse_sqrt(matrix + skew), np.diag([1 / 2, 1 / 3, 0.0]), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_vmap_is_a_loop(name):
     batch = jnp.asarray(np.random.default_rng(6).standard_normal((3, 6, 4)), jnp.float32)
@@ -264,27 +266,29 @@ def columns(condition, n=40, d=6):
 def test_an_orthonormal_basis_spans_the_columns(x64, condition):
     """By Cholesky factors where they do, decomposed where they do not; units of columns do not matter."""
     x = columns(condition) * np.array([1, 1e-12, 1e9, 1, 3, 1])
-    found = np.asarray(jax.jit(linalg.orthonormal_basis)(jnp.asarray(x, float)), np.float64)
+    found = np.asarray(basis_of(jnp.asarray(x, float)), np.float64)
     basis = np.linalg.qr(np.asarray(jnp.asarray(x, float), np.float64))[0]
     precision = 2e-15 if x64 else 1e-6
     np.testing.assert_allclose(found.T @ found, np.eye(6), atol=10 * precision)
     np.testing.assert_allclose(found @ found.T, basis @ basis.T, atol=10 * precision * condition)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
 def test_an_orthonormal_basis_leaves_out_what_is_no_direction(x64, scale):
     """Zero, equal and dependent columns: the rank is that of the span."""
     x = columns(10)
     x = np.concatenate([x, np.zeros((40, 2)), x[:, :2], x[:, :1] + x[:, 1:2]], axis=1) * scale
-    found = np.asarray(linalg.orthonormal_basis(jnp.asarray(x, float)), np.float64)
+    found = np.asarray(basis_of(jnp.asarray(x, float)), np.float64)
     basis = np.linalg.qr(columns(10))[0]
     np.testing.assert_allclose(found @ found.T, basis @ basis.T, atol=1e-13 if x64 else 2e-5)
-    padded = np.asarray(linalg.orthonormal_basis(jnp.asarray(x[:, :8], float)), np.float64)
+    padded = np.asarray(basis_of(jnp.asarray(x[:, :8], float)), np.float64)
     np.testing.assert_allclose(padded @ padded.T, basis @ basis.T, atol=1e-13 if x64 else 2e-5)
-    assert not np.any(linalg.orthonormal_basis(jnp.zeros((9, 3))))
-    assert np.isnan(linalg.orthonormal_basis(jnp.asarray(x, float).at[3, 3].set(jnp.nan))).any()
+    assert not np.any(basis_of(jnp.zeros((9, 3))))
+    assert np.isnan(basis_of(jnp.asarray(x, float).at[3, 3].set(jnp.nan))).any()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("condition", "digits"), [(10, 1e-6), (1e8, 1e-3)])
 def test_derivatives_of_functions_of_the_span(condition, digits):

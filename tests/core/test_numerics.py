@@ -164,6 +164,7 @@ def test_centering_keeps_small_variation_on_a_large_offset():
     np.testing.assert_allclose(numerics.center_columns(x), variation - variation.mean(axis=0), atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 1e30, 1e-30])
 def test_normalize_rows(scale):
     x = (draw(6, 4, dtype=np.float64) * scale).astype(np.float32)

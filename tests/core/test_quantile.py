@@ -69,6 +69,7 @@ def test_bits_go_there_and_back(x64):
     np.testing.assert_array_equal(from_bits(bits), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("q", [0.0, 0.05, 1 / 3, 0.5, 0.95, 1.0])
 def test_quantile_is_numpy_s(x64, q):
     """All entries, or as many as `count` says."""

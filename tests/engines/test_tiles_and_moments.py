@@ -74,6 +74,7 @@ def test_engines_equal_the_dense_definition(engine, n):
         assert_products(within, matrices_a, matrices_a, centering)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_tiles_of_other_kernels_in_many_blocks(monkeypatch):
     monkeypatch.setattr(tiles, "TILE_ROWS", 16)
@@ -93,6 +94,7 @@ def test_tiles_of_other_kernels_in_many_blocks(monkeypatch):
         assert_products(within, matrices_a, matrices_a, centering)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("kernel", [Linear(), RBF(3.0)], ids=["linear", "rbf"])
@@ -119,6 +121,7 @@ def test_layers_in_stacks_come_out_in_their_order(monkeypatch, kernel, masked):
     assert_products(within, matrices_a, matrices_a, "unbiased")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", [tiles.tile_products, moments.moment_products])
 @pytest.mark.parametrize("centering", ["biased", "unbiased"])
 def test_a_bad_layer_spoils_no_other(engine, centering):
@@ -149,6 +152,7 @@ def test_a_bad_layer_leaves_the_gradients_of_others_through_moments():
     assert np.abs(gradient).max() > 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("heavy", [1, 16])
 def test_moments_in_many_blocks(monkeypatch, heavy):
@@ -164,6 +168,7 @@ def test_moments_in_many_blocks(monkeypatch, heavy):
         assert_products(within, matrices_a, matrices_a, centering)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_disjoint_tile_sums_merge_to_the_whole(monkeypatch):
     monkeypatch.setattr(tiles, "TILE_ROWS", 16)
@@ -189,6 +194,7 @@ def test_disjoint_tile_sums_merge_to_the_whole(monkeypatch):
     np.testing.assert_allclose(found.self_a, expected.self_a, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [16, 256])
 def test_a_plan_visits_each_of_two_mirrored_tiles_once(monkeypatch, rows):
     monkeypatch.setattr(tiles, "TILE_ROWS", rows)
@@ -229,6 +235,7 @@ def test_the_plan_takes_the_cheaper_engine(monkeypatch, n, a, b, kernel, moments
         assert (planner.moment_cost(n, a, b or ()) <= planner.tile_cost(n, a, b or ())) == moments_win
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("centering", CENTERINGS)
 def test_one_layer_with_itself(centering):
     """No pairs at all above the diagonal."""

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def without_nan(value: Any) -> Any:
-    """The same with None for NaN and infinities, which JSON does not have; tuples become lists there anyway."""
+    """The same with None for NaN and infinities, which JSON does not have; tuples become lists, as there."""
     if isinstance(value, Mapping):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
