@@ -20,6 +20,8 @@ from jaxalign.alignment.distance_matrices import rsm_distance as rsm_distance
 from jaxalign.alignment.divergences import jensen_shannon as jensen_shannon
 from jaxalign.alignment.divergences import kl_divergence as kl_divergence
 from jaxalign.alignment.feature_matching import correlation_match as correlation_match
+from jaxalign.alignment.gaussian import gaussian_mutual_information as gaussian_mutual_information
+from jaxalign.alignment.gaussian import gaussian_wasserstein_dependence as gaussian_wasserstein_dependence
 from jaxalign.alignment.geometry import concentricity as concentricity
 from jaxalign.alignment.geometry import effective_rank as effective_rank
 from jaxalign.alignment.geometry import magnitude as magnitude

@@ -27,6 +27,8 @@ from jaxalign.measures.kernel import hsic as hsic
 from jaxalign.measures.kernel import kernel_alignment as kernel_alignment
 from jaxalign.measures.linear import cca as cca
 from jaxalign.measures.linear import eigenspace_overlap as eigenspace_overlap
+from jaxalign.measures.linear import gaussian_mutual_information as gaussian_mutual_information
+from jaxalign.measures.linear import gaussian_wasserstein_dependence as gaussian_wasserstein_dependence
 from jaxalign.measures.linear import gulp as gulp
 from jaxalign.measures.linear import linear_predictivity as linear_predictivity
 from jaxalign.measures.linear import pls_svd as pls_svd

@@ -54,6 +54,8 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             linear.linear_predictivity(),
             linear.gulp(),
             linear.pls_svd(),
+            linear.gaussian_mutual_information(),
+            linear.gaussian_wasserstein_dependence(),
             shape.procrustes_distance(),
             shape.angular_procrustes(),
             shape.permutation_distance(),

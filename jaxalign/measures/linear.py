@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxalign._core.checks import check_choice
 from jaxalign.alignment.cca import REDUCTIONS, CorrelationScore, svcca_signature
+from jaxalign.alignment.gaussian import gaussian_parts
 from jaxalign.alignment.pwcca import ProjectionWeightedScore
 from jaxalign.alignment.regression import (
     GULPScore,
@@ -146,4 +147,30 @@ def pls_svd() -> Measure:
         invariances=frozenset({"translation", "scaling", "permutation", "feature_scaling"}),
         chance="of order sqrt(max(p, q) / n)",
         reference="Wold 1985; Nielsen et al. 2025, arXiv:2506.03784",
+    )
+
+
+def gaussian_mutual_information() -> Measure:
+    """`jaxalign.gaussian_mutual_information` as a measure."""
+    return _gaussian_measure(
+        "gaussian_mutual_information", "information", "about p q / (2 (n - 1)), infinite for n <= p + q"
+    )
+
+
+def gaussian_wasserstein_dependence() -> Measure:
+    """`jaxalign.gaussian_wasserstein_dependence` as a measure."""
+    return _gaussian_measure("gaussian_wasserstein_dependence", "wasserstein", "about p q / (2 (n - 1))")
+
+
+def _gaussian_measure(name: str, reduce: str, chance: str) -> Measure:
+    signature, score = gaussian_parts(reduce)
+    return _linear_measure(
+        name,
+        signature,
+        score,
+        bounds=(0.0, math.inf),
+        invariances=LINEAR,
+        needs_more_examples=True,
+        chance=chance,
+        reference="Insulla et al. 2025, arXiv:2502.14047",
     )
