@@ -15,7 +15,7 @@ from flax import nnx
 
 from jaxalign._core.checks import as_array, check_floating, check_integer, check_mask, describe
 from jaxalign._core.keys import as_key
-from jaxalign._core.numerics import accum_dtype, take_rows
+from jaxalign._core.numerics import accum_dtype, fill_rows, take_rows
 from jaxalign._core.typing import Array
 from jaxalign.stitching.heads import Head, as_head, output_shape
 from jaxalign.stitching.losses import Loss, cross_entropy, squared, zero_one
@@ -63,7 +63,8 @@ class Task:
                 f"{self.function}: {y_name} must have one row for each of the {rows} of {x_name}, got {describe(y)}"
             )
         weights = _row_weights(self.function, mask, weights, rows, accum_dtype(x))
-        x, y = (_filled(a, weights) for a in (x, y))
+        if weights is not None:  # of zeros some heads and losses are NaN, which no weight keeps from the gradient
+            x, y = (fill_rows(a, weights > 0) for a in (x, y))
         outputs = output_shape(self.function, "module", _copied(self.module), x, x_name)
         targets = y
         if self.head is not None:
@@ -225,17 +226,6 @@ def _row_weights(function: str, mask: Any, weights: Any, rows: int, dtype: jnp.d
     if not bool(jnp.any(weights > 0)):
         raise ValueError(f"{function}: no row counts: mask or weights are 0 everywhere")
     return weights
-
-
-def _filled(a: Array, weights: Array | None) -> Array:
-    """Padding made copies of the first row that counts, as `fill_rows` does for matrices.
-
-    Of zeros some heads and losses are NaN, which would reach the gradient whatever its weight.
-    """
-    if weights is None:
-        return a
-    counts = weights > 0
-    return jnp.where(counts.reshape(-1, *[1] * (a.ndim - 1)), a, a[jnp.argmax(counts)][None])
 
 
 def _check_loss(function: str, loss: Callable[..., Any], outputs: jax.ShapeDtypeStruct, targets: Array) -> None:

@@ -122,7 +122,8 @@ def output_shape(function: str, argument: str, call: Callable[[Any], Any], z: An
       ValueError: when `call` does not take them, or returns something else than one array with a row for each.
     """
     try:
-        outputs = jax.eval_shape(call, z)
+        # Of a callable without a name JAX prints all that it holds.
+        outputs = jax.eval_shape(lambda z: call(z), z)
     except Exception as error:  # whatever a user's network raises
         reason = str(error).strip().split("\n")[0]
         raise ValueError(

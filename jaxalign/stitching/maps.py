@@ -81,9 +81,7 @@ class LinearStitch:
                     f"which this map resizes to {self.grid}, got {describe(x)}"
                 )
             x = resize(x, self.grid)
-        x = x.astype(accum_dtype(x, self.kernel))
-        ahead = (1,) * (x.ndim - 1)
-        return matmul(x - self.center.reshape(*ahead, -1), self.kernel) + self.value_at_center.reshape(*ahead, -1)
+        return _mapped(x, self.center, self.kernel, self.value_at_center)
 
     @property
     def bias(self) -> Float[Array, "q"]:
@@ -110,6 +108,13 @@ class LinearStitch:
         unknown = jnp.isnan(self.degrees_of_freedom)
         freedom = jnp.where(unknown, (self.rank + 1).astype(self.examples.dtype), self.degrees_of_freedom)
         return freedom > 0.5 * self.examples
+
+
+@jax.jit
+def _mapped(x: Array, center: Array, kernel: Array, value_at_center: Array) -> Float[Array, "*rows q"]:
+    x = x.astype(accum_dtype(x, kernel))
+    ahead = (1,) * (x.ndim - 1)
+    return matmul(x - center.reshape(*ahead, -1), kernel) + value_at_center.reshape(*ahead, -1)
 
 
 def resize(x: Float[Array, "b h w c"], grid: tuple[int, int]) -> Float[Array, "b g k c"]:

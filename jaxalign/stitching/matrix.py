@@ -15,6 +15,7 @@ from jax.core import Tracer
 from jaxalign._core.checks import as_layers, check_choice
 from jaxalign._core.keys import as_key
 from jaxalign._core.numerics import binary_scale, column_centers, take_rows, widen
+from jaxalign._core.penalties import checked_penalties
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Float, Int, Scalar
 from jaxalign.stitching.matrix_paths import chosen_errors, spectrum_of
@@ -32,7 +33,7 @@ from jaxalign.stitching.matrix_routes import (
     weights_by_products,
     weights_by_rows,
 )
-from jaxalign.stitching.ridge_path import CRITERIA, checked_penalties
+from jaxalign.stitching.ridge_path import CRITERIA
 from jaxalign.stitching.row_split import two_sides
 
 #: For an order of products: what is made once for a source, and the errors that follow for targets.

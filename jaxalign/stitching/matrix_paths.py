@@ -12,10 +12,11 @@ from jax import lax
 from jaxalign._core.least_squares import Decomposition, decompose
 from jaxalign._core.linalg import orthonormal_basis
 from jaxalign._core.numerics import cross_matmul, gram_matmul, matmul, safe_divide, self_products
+from jaxalign._core.penalties import SHARES
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.stitching.matrix_routes import SplitRows, Targets
-from jaxalign.stitching.ridge_path import SHARES, generalized_cross_validation
+from jaxalign.stitching.ridge_path import generalized_cross_validation
 
 
 @pytree_dataclass

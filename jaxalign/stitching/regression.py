@@ -156,13 +156,20 @@ def fit_ridge(
     rows: PairedRows, penalty: Scalar, *, shrunk: bool, affine: bool, grid: tuple[int, int] | None
 ) -> LinearStitch:
     """The ridge regression of paired rows, or for `shrunk=False` the one without a penalty."""
-    n, p = rows.x.shape
-    # Without a penalty, fits do not depend on the units of features; the rounding does, and small ones would be lost.
-    units = jnp.ones((1, p), rows.x.dtype) if shrunk or n <= p else binary_scale(rows.x, axis=0)
+    units = jnp.ones((1, rows.x.shape[1]), rows.x.dtype) if shrunk else column_units(rows.x)
     x = rows.x * units
     penalty = penalty * rows.x_unit * rows.x_unit
     fit = ridge_at(rows, x, penalty, decompose(x), affine=affine, grid=grid)
     return replace(fit, kernel=fit.kernel * units.T)
+
+
+def column_units(x: Float[Array, "n p"]) -> Float[Array, "1 p"]:
+    """What features are multiplied by before a fit without a penalty, and before its rank is counted.
+
+    Such fits do not depend on the units of features; the rounding does, and small ones would be lost. With as many
+    features as rows it is the map of least norm that is looked for, which depends on them.
+    """
+    return jnp.ones((1, x.shape[1]), x.dtype) if x.shape[0] <= x.shape[1] else binary_scale(x, axis=0)
 
 
 def ridge_at(

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 
-from jaxalign._core.checks import check_choice, describe
+from jaxalign._core.checks import check_choice
 from jaxalign._core.jit import jit
 from jaxalign._core.least_squares import (
     Decomposition,
@@ -22,6 +18,7 @@ from jaxalign._core.least_squares import (
     with_derivative_of,
 )
 from jaxalign._core.numerics import matmul
+from jaxalign._core.penalties import SHARES, checked_penalties
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.stitching.maps import LinearStitch
@@ -30,8 +27,6 @@ from jaxalign.stitching.rows import PairedRows, paired_rows
 
 #: How a penalty is chosen.
 CRITERIA = ("gcv", "loo")
-#: Penalties by default, as shares of the largest variance along any direction of the inputs.
-SHARES = np.logspace(-7, 1, 24)
 
 
 @pytree_dataclass
@@ -129,22 +124,6 @@ def ridge_path(
     if penalties is not None:
         penalties = checked_penalties("ridge_path", penalties)
     return _ridge_path(x, y, penalties=penalties, select=select, affine=affine, mask=mask, weights=weights)
-
-
-def checked_penalties(function: str, penalties: Array | np.ndarray | Sequence[float]) -> Array:
-    """A vector of penalties; those whose values are known are looked at."""
-    if isinstance(penalties, Tracer):
-        values: Any = penalties
-    else:
-        try:
-            values = np.asarray(penalties, dtype=float)
-        except (TypeError, ValueError):
-            raise TypeError(f"{function}: penalties must be numbers, got {describe(penalties)}") from None
-    if values.ndim != 1 or values.shape[0] == 0:
-        raise ValueError(f"{function}: penalties must be a vector of at least one, got {describe(values)}")
-    if isinstance(values, np.ndarray) and not (values >= 0).all():
-        raise ValueError(f"{function}: penalties must be at least 0, got {values[~(values >= 0)][0]}")
-    return jnp.asarray(values)
 
 
 @jit(static=("select", "affine"))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxalign._core.checks import as_array, describe
-from jaxalign._core.numerics import accum_dtype, safe_divide, safe_sqrt
+from jaxalign._core.numerics import accum_dtype, fill_rows, safe_divide, safe_sqrt
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.stitching.heads import Head, as_head, output_shape
@@ -87,7 +87,7 @@ def stitching_error(
     weights = None if weights is None else as_array("stitching_error", "weights", weights)
     shares = row_shares("stitching_error", x.shape[:1], accum_dtype(x), mask=mask, weights=weights)
     used = shares > 0
-    x, targets = _only(used, x), _only(used, targets)
+    x, targets = fill_rows(x, used), fill_rows(targets, used)
     mapped = as_stitch("stitching_error", stitch)(x)
     outputs = apply_head("stitching_error", as_head("stitching_error", head), mapped, "stitch")
     return mean_risk(example_losses("stitching_error", outputs, targets, loss), shares)
@@ -160,8 +160,3 @@ def mean_risk(losses: Float[Array, "n"], shares: Float[Array, "n"] | None = None
         standard_error=safe_sqrt(safe_divide(deviations, 1 - squares, otherwise=jnp.nan)),
         examples=safe_divide(jnp.ones_like(squares), squares),
     )
-
-
-def _only(used: Bool[Array, "n"], value: Array) -> Array:
-    """Rows that count; the others as the first of them, which any head can take."""
-    return jnp.where(used.reshape(-1, *(1,) * (value.ndim - 1)), value, value[jnp.argmax(used)][None])

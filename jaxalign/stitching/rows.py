@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -108,24 +109,25 @@ def paired_rows(
     return PairedRows(x * x_unit * roots, y * y_unit * roots, shares, x_mean, y_mean, x_unit, y_unit), grid
 
 
-def check_layers(function: str, x: Array, y: Array) -> None:
+def check_layers(function: str, x: Array, y: Array, *, names: tuple[str, str] = ("x", "y")) -> None:
     """Raise unless both are rows, both tokens or both feature maps, of the same examples."""
-    for argument, value in (("x", x), ("y", y)):
+    both = " and ".join(names)
+    for argument, value in zip(names, (x, y), strict=True):
         check_floating(function, argument, value)
         if value.ndim not in _KINDS or 0 in value.shape:
             kinds = ", ".join(_KINDS.values())
             raise ValueError(f"{function}: {argument} must be one of {kinds}, not empty, got {describe(value)}")
     if x.ndim != y.ndim:
         raise ValueError(
-            f"{function}: x and y must be of one kind, got {_KINDS[x.ndim]} and {_KINDS[y.ndim]}; "
+            f"{function}: {both} must be of one kind, got {_KINDS[x.ndim]} and {_KINDS[y.ndim]}; "
             "jaxalign.preprocess pools and flattens"
         )
     if x.shape[0] != y.shape[0]:
         raise ValueError(
-            f"{function}: x and y must hold the same examples in the same order, got {x.shape[0]} and {y.shape[0]}"
+            f"{function}: {both} must hold the same examples in the same order, got {x.shape[0]} and {y.shape[0]}"
         )
     if x.ndim == 3 and x.shape[1] != y.shape[1]:
-        raise ValueError(f"{function}: x and y must have the same tokens, got {x.shape[1]} and {y.shape[1]} an example")
+        raise ValueError(f"{function}: {both} must have the same tokens, got {x.shape[1]} and {y.shape[1]} an example")
 
 
 def _spread(function: str, argument: str, value: Array | None, lead: tuple[int, ...]) -> Array | None:
@@ -168,6 +170,14 @@ def row_shares(
         shares = shares * binary_scale(shares)
         shares = jnp.where(shares >= 0, shares, jnp.nan)
     return safe_divide(shares, jnp.sum(shares) * jnp.ones_like(shares), otherwise=jnp.nan)
+
+
+@jax.jit
+def example_lengths(x: Float[Array, "n *axes"]) -> Float[Array, "n"]:
+    """Euclidean length of each example, all its axes taken together, whatever its size."""
+    rows = x.reshape(x.shape[0], -1)
+    scale = binary_scale(rows, axis=1)
+    return safe_sqrt(jnp.sum((rows * scale) ** 2, axis=1)) / scale[:, 0]
 
 
 def _about_center(

@@ -72,3 +72,18 @@ def eigenspace_overlap(x, y):
 def pls_svd(x, y):
     x, y = (centered(z) / np.linalg.norm(centered(z), axis=0) for z in (x, y))
     return np.linalg.svd(x.T @ y, compute_uv=False).sum() / min(x.shape[1], y.shape[1])
+
+
+def gaussian_mutual_information(x, y):
+    """By determinants of covariances."""
+    x, y = centered(x), centered(y)
+    both = np.concatenate([x, y], axis=1)
+    one, other, joint = (np.linalg.slogdet(z.T @ z)[1] for z in (x, y, both))
+    return (one + other - joint) / 2
+
+
+def gaussian_wasserstein_dependence(x, y):
+    """By the distance of two Gaussians, of which the covariances are those of whitened inputs."""
+    x, y = (z @ inv(sqrtm(z.T @ z).real) for z in (centered(x), centered(y)))
+    joint = np.block([[np.eye(x.shape[1]), x.T @ y], [y.T @ x, np.eye(y.shape[1])]])
+    return np.trace(joint + np.eye(len(joint)) - 2 * sqrtm(joint).real)

@@ -75,6 +75,7 @@ def test_float32_weights_of_ill_conditioned_inputs():
     np.testing.assert_allclose(small.r_squared, exact.r_squared, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_features_of_very_different_size_all_count():
     x = RNG.normal(size=(300, 6)) * np.array([1e4, 1e2, 1, 1e-2, 1e-4, 1e-5])
     y = (x / x.std(axis=0)) @ RNG.normal(size=(6, 3))
@@ -120,6 +121,7 @@ def assert_derivative(f, *points, step=1e-6, rtol=1e-6):
     np.testing.assert_allclose([forward, reverse], [expected, expected], atol=rtol * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @every_form
 def test_derivatives(form):
@@ -130,6 +132,7 @@ def test_derivatives(form):
     assert_derivative(jax.jit(value), X, TARGET)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_derivatives_of_diagnostics():
     def value(x, y, penalty):
@@ -153,6 +156,7 @@ SHAPES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("n", "d", "penalty"), SHAPES)
 def test_second_derivatives_of_least_squares(n, d, penalty):
@@ -186,6 +190,7 @@ def test_derivatives_where_the_rank_is_lower():
     assert_derivative(lambda a, b: jnp.sum(least_squares(a @ b, y, affine=False).kernel * w), a, b)
 
 
+@pytest.mark.slow
 @every_form
 def test_derivatives_are_finite_where_singular_values_coincide(form):
     x = jnp.asarray(np.vstack([np.eye(4), -np.eye(4), np.zeros((12, 4))]).astype(np.float32))

@@ -65,6 +65,7 @@ def test_whole_weights_are_repetitions(form):
     np.testing.assert_allclose(weighted.error, repeated.error, rtol=1e-3)
 
 
+@pytest.mark.slow
 @every_form
 def test_tokens_are_rows(form):
     tokens = form(X.reshape(6, 4, 4), TARGET.reshape(6, 4, 3))
@@ -96,6 +97,7 @@ def test_feature_maps_are_resized_to_the_target():
         stitch(fine[:, 0])
 
 
+@pytest.mark.slow
 @every_form
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)])
 def test_small_types_give_float32(form, dtype):
@@ -125,6 +127,7 @@ def test_small_variation_on_a_large_offset():
     np.testing.assert_allclose(jnp.mean(jnp.sum((stitch(offset) - TARGET) ** 2, axis=1)), stitch.error, rtol=1e-4)
 
 
+@pytest.mark.slow
 @every_form
 def test_vmap_and_jit(form):
     stacked = jnp.stack([X, 2 * X + 1])
@@ -147,6 +150,7 @@ def test_not_a_number_reaches_the_result(form):
     assert np.isnan(form(broken, TARGET).error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [least_squares, FORMS["ridge"]])
 def test_constant_inputs_explain_nothing(form):
     flat = np.full((24, 4), 3, np.float32)

@@ -86,6 +86,7 @@ def test_ridge_is_that_of_scikit_learn():
     np.testing.assert_allclose(stitch.bias, theirs.intercept_, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wide", [False, True], ids=["more_rows", "more_features"])
 def test_path_and_choice_are_those_of_scikit_learn(wide):
     x = np.hstack([X, RNG.normal(size=(40, 60))]) if wide else X
@@ -114,6 +115,7 @@ def test_path_by_generalized_cross_validation():
     assert path.loo_errors is None
 
 
+@pytest.mark.slow
 def test_default_penalties_find_a_middle():
     noise = np.random.default_rng(3).normal(size=(60, 40))
     y = noise[:, :1] + np.random.default_rng(4).normal(size=(60, 1))
@@ -131,6 +133,7 @@ def test_gcv_without_anything_left_to_judge_by_is_infinite():
     assert int(path.chosen) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [1, 2, 3, 9])
 def test_low_rank_is_the_projected_regression(rank):
     stitch = low_rank(X, TARGET, rank=rank)
@@ -192,6 +195,7 @@ def test_orthogonal_stays_orthogonal_where_moments_do_not_determine_it():
     assert int(stitch.rank) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("p", "q"), [(4, 4), (3, 5), pytest.param(5, 3, marks=pytest.mark.slow)])
 def test_permutation_is_the_best_of_all(p, q):
     rng = np.random.default_rng(p + 10 * q)
@@ -209,6 +213,7 @@ def test_permutation_is_the_best_of_all(p, q):
     np.testing.assert_allclose(stitch.error, ((stitch(x) - y) ** 2).sum() / 25, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("components", [1, 2, 5])
 def test_partial_least_squares_is_that_of_scikit_learn(components):
     theirs = PLSRegression(n_components=components, scale=False, tol=1e-30, max_iter=10_000).fit(X, TARGET)

@@ -151,6 +151,7 @@ def test_splits_are_by_key_or_given(float64):
     assert str(masked) == str(given)
 
 
+@pytest.mark.slow
 def test_rows_fitted_on_are_flagged_or_refused():
     x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
     few = x[:10], y[:10], head, labels[:10]
@@ -162,6 +163,7 @@ def test_rows_fitted_on_are_flagged_or_refused():
         evaluate(*few, held_out=0, stitcher=least_squares)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::jaxalign.signatures.whitened.UninformativeWarning")
 def test_rows_fitted_on_are_refused_where_degrees_of_freedom_are_unknown():
     """Two dimensions and a bias for four rows."""
@@ -189,6 +191,7 @@ def test_narrow_floats_are_matched_with_64_bit_types_on(float64, dtype):
     np.testing.assert_allclose(stitch.kernel, np.eye(4)[::-1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_modules_are_judged_as_they_evaluate():
     x, y, head, labels = (np.asarray(a, np.float32 if a.dtype == float else np.int32) for a in draw())
     rngs = nnx.Rngs(0)
@@ -203,6 +206,7 @@ def test_modules_are_judged_as_they_evaluate():
     assert not layers[1].deterministic
 
 
+@pytest.mark.slow
 def test_tokens_and_feature_maps(float64):
     x, y = RNG.standard_normal((12, 4, P)), RNG.standard_normal((12, 4, Q))
     head = RNG.standard_normal((Q, T))

@@ -155,6 +155,7 @@ def test_padding_may_hold_anything_and_does_not_count(settings):
     np.testing.assert_allclose(weights(result)[0], kernel, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"accumulate": 7}], ids=str)
 def test_padding_does_not_break_heads_that_cannot_take_zeros(settings):
     def unit(z):
@@ -169,6 +170,7 @@ def test_padding_does_not_break_heads_that_cannot_take_zeros(settings):
     np.testing.assert_allclose(run.losses, whole.losses, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_are_repetitions(x64):
     counts = RNG.integers(0, 3, N)
     result = fit(affine(), f32(X), f32(Y), optimizer=SGD, steps=6, weights=f32(counts))
@@ -184,6 +186,7 @@ def test_labels_of_padding_may_be_anything():
     np.testing.assert_allclose(result.losses, whole.losses, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_early_stopping_takes_the_module_of_the_best_look():
     x, y = f32(RNG.standard_normal((30, 20))), f32(RNG.standard_normal((30, 2)))
     other = f32(RNG.standard_normal((40, 20))), f32(RNG.standard_normal((40, 2)))
@@ -223,6 +226,7 @@ def test_a_share_is_held_out_and_looking_changes_nothing():
     np.testing.assert_allclose(often.losses[0], np.delete(first, rows).mean() + penalty, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_tokens_and_feature_maps_are_fitted():
     tokens, maps = f32(RNG.standard_normal((8, 3, 4))), f32(RNG.standard_normal((8, 4, 4, 3)))
     for module, x, y in (
@@ -246,6 +250,7 @@ class Noisy(nnx.Module):
         return self.affine(self.dropout(self.norm(x)))
 
 
+@pytest.mark.slow
 def test_dropout_and_statistics_work_and_the_given_module_stays_as_it_is(x64):
     module = Noisy(rngs=nnx.Rngs(0))
     before = [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(module, nnx.Param, nnx.BatchStat))]
@@ -288,6 +293,7 @@ def test_the_head_is_not_trained():
     np.testing.assert_array_equal(linear.kernel[...], before)
 
 
+@pytest.mark.slow
 def test_float64_is_trained_in_float64(float64):
     module = Affine(P, Q, rngs=nnx.Rngs(0), param_dtype=jnp.float64)
     result = fit(module, jnp.asarray(X), jnp.asarray(Y), optimizer=LINE_SEARCH, steps=60, penalty=0.1)

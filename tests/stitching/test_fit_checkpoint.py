@@ -138,6 +138,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("named", "settings"), OTHERS)
 def test_a_checkpoint_of_another_run_is_refused(folder, named, settings):
     with pytest.raises(ValueError, match=f"fit: checkpoint folder .* belongs to another run .*{named}"):
@@ -211,6 +212,7 @@ def test_a_process_that_is_killed_outright_goes_on_to_the_same_numbers(tmp_path)
             np.testing.assert_array_equal(a[name], b[name])
 
 
+@pytest.mark.slow
 def test_labels_and_cross_entropy_are_kept_too(tmp_path):
     labels = RNG.integers(0, 4, 40)
     settings = {"labels": labels, "loss": cross_entropy}

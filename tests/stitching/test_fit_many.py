@@ -59,6 +59,7 @@ def test_members_are_what_fit_finds_alone(settings, maker):
             np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_best_member_is_that_of_the_least_held_out_loss(x64):
     runs = fit_many(make, X, Y, keys=KEYS, penalties=PENALTIES, held_out=OTHER, optimizer=ADAM, steps=300)
     losses = [float(jnp.mean(squared(runs.member(i)(OTHER[0]), OTHER[1]))) for i in range(6)]
@@ -71,6 +72,7 @@ def test_the_best_member_is_that_of_the_least_held_out_loss(x64):
     assert plain.best_index() == int(np.argmin(plain.losses[:, -1]))
 
 
+@pytest.mark.slow
 def test_members_that_diverged_are_not_the_best():
     run = fit_many(make, X, Y, keys=KEYS, optimizer=ADAM, steps=2, held_out=OTHER)
     assert not np.any(run.diverged)
@@ -92,6 +94,7 @@ def test_the_last_step_may_diverge_too():
         fit_many(make, X * jnp.nan, Y, keys=KEYS, optimizer=ADAM, steps=1)
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_stops_alone():
     """A wild step spoils the members without a penalty later than those with one."""
     sgd = optax.sgd(0.3)
@@ -138,6 +141,7 @@ def test_mistakes_are_named(settings, error, message):
         fit_many(settings.pop("make"), settings.pop("x"), settings.pop("y"), **settings)
 
 
+@pytest.mark.slow
 def test_keys_of_the_old_kind_are_keys():
     old = jax.random.split(jax.random.PRNGKey(0), 3)
     runs = [fit_many(make, X, Y, keys=keys, optimizer=ADAM, steps=2) for keys in (old, list(old))]

@@ -91,6 +91,7 @@ def test_an_offset_does_not_cost_accuracy():
     np.testing.assert_allclose(shifted.losses, near.losses, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_optimizers_are_separate_for_each_pair(x64):
     """A bound on the length of a gradient is one for each pair."""
     clipped = optax.chain(optax.clip_by_global_norm(1e-3), optax.sgd(1.0))
@@ -104,6 +105,7 @@ def test_optimizers_are_separate_for_each_pair(x64):
     np.testing.assert_allclose(together.kernels[2][1], alone.kernels[0][0], rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_pairs_agree_with_the_training_of_a_module():
     schedule = optax.adam(optax.cosine_decay_schedule(0.1, 600))
     result = fit_pairs(f32(A[:1]), f32(B[:1]), optimizer=schedule, steps=600, penalty=0.1)
@@ -115,6 +117,7 @@ def test_pairs_agree_with_the_training_of_a_module():
     np.testing.assert_allclose(module(f32(A)[0]), one.module(x), atol=0.05)
 
 
+@pytest.mark.slow
 def test_pairs_that_diverge_stop_alone():
     """Each at the last map with a finite loss; the others are not touched."""
     x, y = f32(A), [*f32(B), 1e25 * f32(B)[0]]
@@ -127,6 +130,7 @@ def test_pairs_that_diverge_stop_alone():
     np.testing.assert_array_equal(maps.kernels[0][-1], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 40])
 @pytest.mark.parametrize("settings", [{}, {"batch_size": 10, "key": 0}], ids=["all rows", "batches"])
 def test_maps_of_the_last_finite_loss_are_kept(steps, settings):

@@ -132,6 +132,7 @@ def test_half_precision_is_computed_in_float32():
     np.testing.assert_allclose(result.risk, linear_stitching_risk(*wide[:3], b2=wide[3]).risk, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_mask_is_a_subset(x64):
     x, head, y = draw(2)
     dtype = jnp.float64 if x64 else jnp.float32
@@ -149,6 +150,7 @@ def test_a_mask_is_a_subset(x64):
         assert not np.asarray(gradient)[~mask].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
 def test_derivatives_are_those_of_the_definition(float64, ridge):
     x, head, y = draw(None, 2)
@@ -172,6 +174,7 @@ def test_derivatives_are_those_of_the_definition(float64, ridge):
     )
 
 
+@pytest.mark.slow
 def test_derivatives_are_finite_where_singular_values_coincide(x64):
     x = jnp.concatenate([jnp.eye(3), -jnp.eye(3)])
     y = jnp.concatenate([jnp.eye(3)[:, :2], jnp.zeros((3, 2))])
@@ -181,6 +184,7 @@ def test_derivatives_are_finite_where_singular_values_coincide(x64):
             assert all(np.isfinite(g).all() for g in gradient(x, head, y))
 
 
+@pytest.mark.slow
 def test_it_warns_when_the_head_makes_it_a_probe():
     x, head, y = cast(*draw(), dtype=jnp.float32)
     with pytest.warns(UninformativeWarning, match="reaches all of its 3 outputs"):

@@ -76,6 +76,7 @@ def test_choice_by_leave_one_out_is_that_of_scikit_learn():
     np.testing.assert_allclose(scores.misalignment, expected, rtol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_choice_by_generalized_cross_validation_is_that_of_one_pair():
     from jaxalign.stitching import ridge_path
@@ -101,6 +102,7 @@ def test_float32(route, by_route):
     np.testing.assert_allclose(scores.r_squared, 1 - expected / np.asarray(scores.variance), atol=3e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("condition", [1e2, 1e4])
 @pytest.mark.parametrize(("n", "p"), [(120, 12), (60, 80)])
 def test_float32_of_layers_with_small_directions(n, p, condition):
@@ -125,6 +127,7 @@ def test_there_are_no_derivatives():
     np.testing.assert_array_equal(gradient(jnp.asarray(LAYERS[1])), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_mask_and_held_out_rows():
     mask = np.arange(ROWS) < 35
@@ -145,6 +148,7 @@ def test_mask_and_held_out_rows():
     assert not np.allclose(drawn[0], drawn[2])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_targets_in_parts_are_those_together(monkeypatch):
     together = stitch_matrix(LAYERS, penalties=(0.1, 1.0))
@@ -152,6 +156,7 @@ def test_targets_in_parts_are_those_together(monkeypatch):
     np.testing.assert_allclose(stitch_matrix(LAYERS, penalties=(0.1, 1.0)).misalignment, together.misalignment)
 
 
+@pytest.mark.slow
 def test_small_and_large_units_do_not_matter():
     with jax.enable_x64(True):
         scores = stitch_matrix(LAYERS, penalties=0.1)
@@ -196,6 +201,7 @@ def test_layers_by_name():
     assert stitch_matrix({"first": LAYERS[0]}, penalties=0.1).names_b == ("first",)
 
 
+@pytest.mark.slow
 def test_it_is_ridge_on_the_rows_trained_on():
     x, y = (z.astype(np.float32) for z in LAYERS[:2])
     stitch = ridge(x[~HELD_OUT], y[~HELD_OUT], penalty=0.2)

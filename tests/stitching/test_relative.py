@@ -72,6 +72,7 @@ def test_the_definition(float64, affine):
     np.testing.assert_allclose(stitch.condition, np.linalg.cond(unit(y - y_mean)), rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [P, 7])
 def test_rotations_and_scales_are_found_from_anchors_that_span(data, x64, width):
     x, anchors = data
@@ -110,6 +111,7 @@ def test_ill_conditioned_anchors_can_be_cut(data, float64):
     np.testing.assert_allclose(outside, 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_masks_and_gradients(data, x64):
     x, _ = data
     y = RNG.standard_normal((N, 3))

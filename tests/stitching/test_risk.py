@@ -54,6 +54,7 @@ def test_the_definition(problem, x64, kind):
     np.testing.assert_allclose(equal.examples, N, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_golden_value_of_the_regression_stitch(float64):
     """Oracle O1 of the specification: T0, the risk of the least squares map under the head."""
     z1 = jnp.asarray([[1.0, 0], [0, 1], [2, 1], [-1, 1], [0, -2]])
@@ -67,6 +68,7 @@ def test_golden_value_of_the_regression_stitch(float64):
     np.testing.assert_allclose(intact.value, 0.95, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_heads_and_maps_of_every_kind_agree(problem):
     x, kernel, bias, head, _, labels = problem
     x, kernel, bias, head = (jnp.asarray(a, jnp.float32) for a in (x, kernel, bias, head))
@@ -86,6 +88,7 @@ def _times(head, z):
     return z @ head
 
 
+@pytest.mark.slow
 def test_tokens_with_a_label_each():
     x, kernel = jnp.asarray(RNG.standard_normal((6, 4, P))), jnp.asarray(RNG.standard_normal((P, T)))
     labels = RNG.integers(0, T, (6, 4))
@@ -96,6 +99,7 @@ def test_tokens_with_a_label_each():
     assert float(risk.examples) == pytest.approx(6)
 
 
+@pytest.mark.slow
 def test_a_mask_is_a_subset_and_padding_has_no_gradient(problem, x64):
     x, kernel, _, head, numbers, _ = problem
     dtype = jnp.float64 if x64 else jnp.float32

@@ -103,6 +103,7 @@ def test_jit_vmap_and_grad_go_through_split_and_merge(case):
     assert any(bool(jnp.any(g != 0)) for g in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_the_linen_module_has_the_same_output_and_gradient(case):
     module, shape_in, _ = case
     x = draw(shape_in)
@@ -150,6 +151,7 @@ def test_orthogonal_has_orthonormal_rows_or_columns_after_200_steps():
         np.testing.assert_allclose(inner, np.eye(min(d_in, d_out)), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("determinant", [1, -1])
 def test_orthogonal_starts_from_rotations_and_from_reflections(determinant):
     kernel = rotation(5, determinant=determinant)
@@ -159,6 +161,7 @@ def test_orthogonal_starts_from_rotations_and_from_reflections(determinant):
     np.testing.assert_allclose(scaled.kernel, 2.5 * kernel, atol=3e-6)
 
 
+@pytest.mark.slow
 def test_orthogonal_starts_from_the_nearest_of_another_matrix():
     matrix = RNG.standard_normal((7, 4))
     u, _, vt = np.linalg.svd(matrix, full_matrices=False)
@@ -180,6 +183,7 @@ def affine_cases():
     yield "permutation", Permutation.from_stitch(stitch(permutation), temperature=0.05), permutation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["affine", "low rank", "mlp", "residual", "orthogonal", "permutation"])
 def test_the_start_is_the_closed_form(name):
     module, kernel = next((m, k) for n, m, k in affine_cases() if n == name)
@@ -202,6 +206,7 @@ def test_tokens_and_maps_start_as_the_closed_form_at_every_place():
     np.testing.assert_allclose(constant[0, 6, 1], np.asarray(closed.kernel).sum(0) + np.asarray(closed.bias), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_closed_form_that_resizes_is_taken_by_modules_that_do():
     maps, other = draw((9, 8, 8, 3)), draw((9, 4, 5, 2))
     closed = least_squares(maps, other)
@@ -225,6 +230,7 @@ def test_low_rank_starts_from_the_truncated_decomposition():
     np.testing.assert_allclose(jnp.linalg.norm(module.down[...]), jnp.linalg.norm(module.up[...]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_permutation_is_read_in_both_forms_and_sums_to_one(x64):
     order = np.array([2, 0, 3, 1])
     target = np.eye(4)[:, order]

@@ -1,0 +1,1 @@
+"""What the alignment of two layers guarantees about stitching one model into the other."""
