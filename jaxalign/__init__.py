@@ -3,10 +3,12 @@
 from typing import TYPE_CHECKING
 
 from jaxalign import features as features
+from jaxalign import identifiability as identifiability
 from jaxalign import inference as inference
 from jaxalign import kernels as kernels
 from jaxalign import measures as measures
 from jaxalign import preprocess as preprocess
+from jaxalign import task as task
 from jaxalign._core.pytree import pytree_dataclass as pytree_dataclass
 from jaxalign._version import __version__ as __version__
 from jaxalign.alignment.aligned_cosine import aligned_cosine as aligned_cosine
@@ -29,6 +31,8 @@ from jaxalign.alignment.distance_matrices import rsm_distance as rsm_distance
 from jaxalign.alignment.divergences import jensen_shannon as jensen_shannon
 from jaxalign.alignment.divergences import kl_divergence as kl_divergence
 from jaxalign.alignment.feature_matching import correlation_match as correlation_match
+from jaxalign.alignment.gaussian import gaussian_mutual_information as gaussian_mutual_information
+from jaxalign.alignment.gaussian import gaussian_wasserstein_dependence as gaussian_wasserstein_dependence
 from jaxalign.alignment.geometry import concentricity as concentricity
 from jaxalign.alignment.geometry import effective_rank as effective_rank
 from jaxalign.alignment.geometry import magnitude as magnitude
@@ -93,12 +97,24 @@ from jaxalign.signatures.whitened import UninformativeWarning as UninformativeWa
 
 if TYPE_CHECKING:
     from jaxalign import stitching as stitching
+    from jaxalign import streaming as streaming
+    from jaxalign.report.alignment_page import AlignmentReport as AlignmentReport
+    from jaxalign.report.alignment_report import alignment_report as alignment_report
+
+#: Where names are that are imported when first used: they need Flax, which doubles the time that the rest takes.
+_LATER = {
+    "stitching": "jaxalign.stitching",
+    "streaming": "jaxalign.streaming",
+    "alignment_report": "jaxalign.report.alignment_report",
+    "AlignmentReport": "jaxalign.report.alignment_page",
+}
 
 
 def __getattr__(name: str) -> object:
-    """`jaxalign.stitching`, imported when it is first used: Flax doubles the time that the rest takes."""
-    if name == "stitching":
+    """A namespace or a function that is imported when first used."""
+    if name in _LATER:
         from importlib import import_module
 
-        return import_module("jaxalign.stitching")
+        module = import_module(_LATER[name])
+        return getattr(module, name, module)
     raise AttributeError(f"module 'jaxalign' has no attribute {name!r}")

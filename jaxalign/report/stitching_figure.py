@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxalign.comparison.render import missing
-from jaxalign.report.summary import COLORS
+from jaxalign.comparison.render import COLORS, missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

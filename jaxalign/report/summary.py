@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxalign.comparison import Comparison
-from jaxalign.comparison.render import missing
+from jaxalign.comparison.render import COLORS, missing
 from jaxalign.report.groups import Group, layer_matrix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-#: A color for every group, told apart by color-blind readers too (Okabe and Ito).
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 
 
 def summary_figure(

@@ -52,6 +52,7 @@ def test_one_model_has_no_picture_of_models(result, tmp_path):
     assert not [path for path in write_comparison(alone, tmp_path) if path.name.endswith("models.png")]
 
 
+@pytest.mark.slow
 def test_pictures_of_an_earlier_comparison_do_not_stay(result, tmp_path):
     (tmp_path / "mine-layers.png").touch()
     before = {path.name for path in write_comparison(result, tmp_path)}
