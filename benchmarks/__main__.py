@@ -18,6 +18,7 @@ TIMED = (
     "significance",
     "stitching",
     "stitching_training",
+    "width_models",
 )
 MEASURED = ("accuracy", "memory", "compilation", "inference_validity", "coverage")
 

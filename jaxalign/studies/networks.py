@@ -75,8 +75,8 @@ class CNN(nnx.Module):
         x = x[:, :, :, None]
         for depth, conv in enumerate(self.convs, start=1):
             if depth > 1:
-                x = _halve(x)
-            x = nnx.relu(conv(_windows(x)))
+                x = halve(x)
+            x = nnx.relu(conv(windows(x)))
             layers[f"conv{depth}"] = jnp.mean(x, axis=(1, 2))
         x = layers["hidden"] = nnx.relu(self.hidden(x.reshape(x.shape[0], -1)))
         layers["logits"] = self.head(x)
@@ -167,7 +167,7 @@ def build_network(architecture: str, width: int, *, rngs: nnx.Rngs) -> Network:
     return _NETWORKS[architecture](width, rngs=rngs)
 
 
-def _windows(x: Float[Array, "n h w d"]) -> Float[Array, "n h w 9*d"]:
+def windows(x: Float[Array, "n h w d"]) -> Float[Array, "n h w 9*d"]:
     """The 3 by 3 neighborhood of every position, zero outside the image.
 
     A convolution is a linear layer on these. On CPUs that is several times faster than
@@ -178,7 +178,7 @@ def _windows(x: Float[Array, "n h w d"]) -> Float[Array, "n h w 9*d"]:
     return jnp.concatenate([x[:, i : i + h, j : j + w] for i in range(3) for j in range(3)], axis=-1)
 
 
-def _halve(x: Float[Array, "n h w d"]) -> Float[Array, "n h/2 w/2 d"]:
+def halve(x: Float[Array, "n h w d"]) -> Float[Array, "n h/2 w/2 d"]:
     """Means of squares of 2 by 2 positions (`nnx.avg_pool` fails under strict promotion)."""
     n, h, w, d = x.shape
     return jnp.mean(x.reshape(n, h // 2, 2, w // 2, 2, d), axis=(2, 4))

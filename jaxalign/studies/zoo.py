@@ -20,9 +20,10 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxalign._core.checks import check_integer, describe
+from jaxalign._core.checks import check_distinct, check_integer
 from jaxalign._core.numerics import matmul
 from jaxalign._core.typing import Array, Float, Int
+from jaxalign.stitching.lipschitz import matrix_norm_bound
 from jaxalign.studies.digits import Digits, load_digits
 from jaxalign.studies.networks import ARCHITECTURES, build_network, check_architecture, check_width
 
@@ -44,6 +45,10 @@ class LinearHead(NamedTuple):
     def __call__(self, z: Float[Array, "n d"]) -> Float[Array, "n 10"]:
         """Logits of activations."""
         return matmul(z, jnp.asarray(self.kernel)) + jnp.asarray(self.bias)[None, :]
+
+    def lipschitz_bound(self, input_shape: tuple[int, ...] | None = None) -> float:
+        """The greatest factor by which it stretches distances, rounded up; `jaxalign.stitching` asks for it."""
+        return float(matrix_norm_bound(jnp.asarray(self.kernel)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +125,7 @@ def train_zoo(
         ("widths", widths, check_width),
         ("seeds", seeds, partial(check_integer, minimum=0)),
     ):
-        _check_list(argument, values, check)
+        check_distinct("train_zoo", argument, values, check)
     check_integer("train_zoo", "epochs", epochs, minimum=0)
     digits = load_digits()
     members = []
@@ -129,18 +134,6 @@ def train_zoo(
         if progress is not None:
             progress(f"{members[-1].name}: held-out accuracy {members[-1].accuracy:.3f}")
     return members
-
-
-def _check_list(argument: str, values: Any, check: Callable[[str, str, Any], None]) -> None:
-    """Raise unless `values` is a list or tuple, not empty, of distinct values that pass `check`."""
-    if isinstance(values, str) or not isinstance(values, Sequence):
-        raise TypeError(f"train_zoo: {argument} must be a list or a tuple, got {describe(values)}")
-    if not values:
-        raise ValueError(f"train_zoo: {argument} must name at least one, got {values!r}")
-    for value in values:
-        check("train_zoo", argument, value)
-    if len(set(values)) < len(values):
-        raise ValueError(f"train_zoo: {argument} must not repeat, got {values!r}")
 
 
 def _train_member(architecture: str, width: int, seed: int, epochs: int, digits: Digits) -> ZooModel:
