@@ -13,6 +13,7 @@ import typer
 from jaxalign._version import __version__
 from jaxalign.cli.defaults import DEFAULT_MEASURES
 from jaxalign.cli.errors import BAD_INPUT, Problem, ReportingGroup
+from jaxalign.cli.identify_command import identify_command
 
 EXIT_CODES = """\b
 Exit status:
@@ -231,6 +232,91 @@ def stitch_command(
             quiet=quiet,
         )
     )
+
+
+@app.command("certify", short_help="What an alignment of two layers guarantees.", epilog=EXIT_CODES)
+def certify_command(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="File or folder of the model to go on from.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="File or folder of the model to reach.")],
+    source_layer: Annotated[
+        str | None, typer.Option(metavar="LAYER", help="The layer of SOURCE. [default: the last]")
+    ] = None,
+    target_layer: Annotated[
+        str | None, typer.Option(metavar="LAYER", help="The layer of TARGET. [default: the last]")
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A .npz with 'kernel' (features, outputs) and 'bias': what TARGET ends in."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A .npy or .npz with the right output of each example.")
+    ] = None,
+    risk: Annotated[
+        float | None, typer.Option(metavar="X", help="Mean loss of TARGET, in place of labels.", min=0)
+    ] = None,
+    lipschitz: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Lipschitz constant of what TARGET ends in. [default: that of --head]", min=0),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="squared, cross_entropy, ... [default: cross_entropy with labels]"),
+    ] = None,
+    held_out: Annotated[float, typer.Option(metavar="SHARE", help="Examples that nothing is fitted to.")] = 0.5,
+    seed: Annotated[
+        int, typer.Option(metavar="INT", help="Seed of the examples held out and of random orders.", min=0)
+    ] = 0,
+    out: Annotated[str | None, typer.Option(metavar="DIR", help="Write results to this folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    mask_nonfinite: Annotated[
+        bool, typer.Option("--mask-nonfinite", help="Leave out examples with NaN or infinity in any layer.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors, and JSON with --json.")] = False,
+) -> None:
+    """One page on two layers: alignment, what it allows, what it guarantees.
+
+    Files are those of 'jaxalign compare'. CKA with its error and chance level; how much
+    of each layer a map of the other explains, and what CKA alone allows that to be; with
+    --head and --labels (or --risk) what it costs to feed the head of TARGET from SOURCE, and
+    bounds on it: certified, plausible or vacuous. --labels alone says how both layers suit
+    them. JSON has null for what is not defined.
+
+    \b
+    Examples:
+      jaxalign certify model-a.npz model-b.npz
+      jaxalign certify model-a.npz model-b.npz --head head-b.npz --labels labels.npy
+      jaxalign certify model-a.npz model-b.npz --lipschitz 3.5 --risk 0.1 --loss squared
+      jaxalign certify model-a.npz model-b.npz --json | jq .cka_adjusted
+
+    \b
+    Files in DIR:
+      alignment.json        everything
+      alignment.txt         the page
+    """
+    from jaxalign.cli.certify import Request, run_certify
+
+    run_certify(
+        Request(
+            source=source,
+            target=target,
+            source_layer=source_layer,
+            target_layer=target_layer,
+            head=head,
+            labels=labels,
+            risk=risk,
+            lipschitz=lipschitz,
+            loss=loss,
+            held_out=held_out,
+            seed=seed,
+            out=out,
+            as_json=as_json,
+            mask_nonfinite=mask_nonfinite,
+            quiet=quiet,
+        )
+    )
+
+
+app.command("identify", short_help="What two models' outputs say of them.", epilog=EXIT_CODES)(identify_command)
 
 
 @app.command("measures", short_help="List measures, kernels, their settings.", epilog=EXIT_CODES)

@@ -14,13 +14,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxalign._core.strict_json import without_nan
 from jaxalign.cli.console import results
 from jaxalign.cli.defaults import DEFAULT_MEASURES, DEFAULT_NEIGHBORS
 from jaxalign.cli.errors import INTERRUPTED, Problem, bad_input, bad_output
 from jaxalign.cli.measure_spec import parse_measure
 from jaxalign.cli.models import describe_ids, load_models, usable_rows
-from jaxalign.cli.output import OutputFolder
-from jaxalign.cli.strict_json import without_nan
+from jaxalign.cli.output import OutputFolder, check_output_options
 from jaxalign.comparison import Comparison, compare
 from jaxalign.features import Layers
 from jaxalign.report.files import write_comparison
@@ -54,12 +54,9 @@ def run_compare(request: Request) -> None:
     Raises:
       Problem: with the exit status, for whatever can be said in a sentence.
     """
-    if request.out == "":
-        raise Problem("--out must name a folder, got an empty name")
+    check_output_options(request.out, quiet=request.quiet, as_json=request.as_json)
     if request.fresh and request.out is None:
         raise Problem("--fresh discards partial results, which there are only with --out DIR")
-    if request.quiet and request.out is None and not request.as_json:
-        raise Problem("--quiet without --out or --json would leave nothing")
     measures = [parse_measure(text) for text in request.measures or DEFAULT_MEASURES]
     models = load_models(request.files)
     if not request.measures:

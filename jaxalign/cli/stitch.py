@@ -18,15 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxalign._core.atomic import atomic_files
-from jaxalign._core.checks import nearest
+from jaxalign._core.strict_json import without_nan
 from jaxalign._version import __version__
 from jaxalign.cli.console import results
 from jaxalign.cli.errors import Problem, bad_input, bad_output
 from jaxalign.cli.models import describe_ids, load_models, usable_rows
-from jaxalign.cli.output import OutputFolder
+from jaxalign.cli.output import OutputFolder, check_output_options
 from jaxalign.cli.stitch_pairs import Stitcher, closed_form_pairs, list_pairs, ridge_pairs, stitcher_of
-from jaxalign.cli.strict_json import without_nan
-from jaxalign.cli.task_files import HeadFile, load_head, load_labels
+from jaxalign.cli.task_files import HeadFile, chosen_layers, head_for, load_labels
 from jaxalign.features import Layers
 from jaxalign.report.tables import add_row, number, plain_table
 from jaxalign.signatures.whitened import UninformativeWarning
@@ -74,17 +73,14 @@ def run_stitch(request: Request) -> None:
     Raises:
       Problem: with the exit status, for whatever can be said in a sentence.
     """
-    if request.out == "":
-        raise Problem("--out must name a folder, got an empty name")
-    if request.quiet and request.out is None and not request.as_json:
-        raise Problem("--quiet without --out or --json would leave nothing")
+    check_output_options(request.out, quiet=request.quiet, as_json=request.as_json)
     if not 0 < request.held_out < 1:
         raise Problem(f"--held-out must be a share of the examples, between 0 and 1, got {request.held_out}")
     stitcher = stitcher_of(request.method, penalty=request.penalty, rank=request.rank)
     models = load_models([request.source, request.target])
     (source_name, source), (target_name, target) = models.items()
-    source_layers = _chosen("--source-layer", request.source_layers, source)
-    target_layers = _chosen("--target-layer", request.target_layers, target)
+    source_layers = chosen_layers("--source-layer", request.source_layers, source)
+    target_layers = chosen_layers("--target-layer", request.target_layers, target)
     task = _task(request, target)
     mask = usable_rows(models, mask_nonfinite=request.mask_nonfinite)
     with bad_input():
@@ -183,15 +179,6 @@ def write_stitching(document: dict[str, Any], folder: Path) -> list[Path]:
     return [folder / name for name in ("stitching.json", *tables)]
 
 
-def _chosen(option: str, names: Sequence[str], layers: Layers) -> list[str]:
-    """The layers that were named, all by default."""
-    for name in names:
-        if name not in layers:
-            known = ", ".join(layers)
-            raise Problem(f"{option}: {layers.source} has no layer {name!r}{nearest(name, layers)}; it has {known}")
-    return list(dict.fromkeys(names)) or list(layers)
-
-
 def _task(request: Request, target: Layers) -> Task | None:
     """The head and the labels, if they were given, found to fit."""
     if request.head is None or request.labels is None:
@@ -201,17 +188,9 @@ def _task(request: Request, target: Layers) -> Task | None:
         if request.head_layer is not None:
             raise Problem("--head-layer goes with --head")
         return None
-    head = load_head(request.head)
     layer = list(target)[-1] if request.head_layer is None else request.head_layer
-    _chosen("--head-layer", [layer], target)
-    features = head.kernel.shape[0]
-    if target[layer].shape[1] != features:
-        fitting = [name for name, array in target.items() if array.shape[1] == features]
-        hint = f"; --head-layer may be {' or '.join(fitting)}" if fitting else ""
-        raise Problem(
-            f"{request.head}: the head takes {features} features, layer {layer!r} of {target.source} has "
-            f"{target[layer].shape[1]}{hint}"
-        )
+    chosen_layers("--head-layer", [layer], target)
+    head = head_for(request.head, layer, target, option="--head-layer")
     return Task(layer, head, load_labels(request.labels, rows=target.rows, outputs=head.kernel.shape[1]))
 
 

@@ -45,3 +45,14 @@ def files(tmp_path, layers):
     for path in paths:
         features.save(path, layers[path.stem], ids=[f"example-{i}" for i in range(ROWS)])
     return paths
+
+
+@pytest.fixture
+def task(layers, tmp_path):
+    """Files of a head on the last layer of the second model, and of labels that it often gets right."""
+    rng = np.random.default_rng(1)
+    kernel, bias = rng.normal(size=(9, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32)
+    labels = (layers["two"]["second"] @ kernel + bias + rng.normal(size=(ROWS, 3))).argmax(axis=1)
+    np.savez(tmp_path / "head.npz", kernel=kernel, bias=bias)
+    np.save(tmp_path / "labels.npy", labels)
+    return kernel, bias, labels

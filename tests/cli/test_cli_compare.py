@@ -87,6 +87,7 @@ def test_a_measure_twice_with_other_settings_makes_files_of_its_own(cli, files, 
     assert (tmp_path / "cka-rbf-sigma=0.5-biased-layers.png").exists()
 
 
+@pytest.mark.slow
 def test_rows_with_nan_are_refused_or_left_out(cli, files, layers, tmp_path):
     layers["two"]["first"][7, 2] = np.nan
     features.save(files[1], layers["two"])
@@ -120,6 +121,7 @@ def test_too_few_examples_for_the_measures_that_nobody_asked_for(cli, tmp_path):
     assert cli("compare", file, "-m", "mutual_knn:k=3").code == 0
 
 
+@pytest.mark.slow
 def test_many_pairs_are_cut_short_in_the_terminal_only(cli, layers, tmp_path):
     paths = [tmp_path / f"m{i}.npz" for i in range(8)]
     for path in paths:
@@ -143,6 +145,7 @@ def test_float64_is_said_to_be_narrowed(cli, layers, tmp_path):
     assert "float64 is computed in float32" in cli("compare", tmp_path / "m.npz", "-m", "cka").out
 
 
+@pytest.mark.slow
 def test_quiet_prints_nothing_but_json(cli, files, tmp_path):
     run = cli("compare", *files, "-q", "--out", tmp_path / "out")
     assert (run.code, run.out, run.err) == (0, "", "")
@@ -199,6 +202,7 @@ def test_sizes_that_are_none(text):
         parse_bytes(text)
 
 
+@pytest.mark.slow
 def test_scores_are_calibrated_when_asked(cli, files, layers, tmp_path):
     run = cli("compare", *files, "-m", "cka", "--calibrate", "39", "--seed", "3", "--out", tmp_path / "out")
     assert run.code == 0

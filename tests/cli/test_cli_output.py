@@ -55,6 +55,7 @@ def test_a_full_disk_while_pieces_are_kept(cli, files, tmp_path, monkeypatch):
     assert "Traceback" not in run.err
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_results_are_written(cli, files, tmp_path, monkeypatch, counted):
     import pandas
 
@@ -68,6 +69,7 @@ def test_a_full_disk_while_results_are_written(cli, files, tmp_path, monkeypatch
     assert len(counted) == 2
 
 
+@pytest.mark.slow
 def test_an_earlier_result_stays_until_the_new_one_is_whole(cli, files, tmp_path, monkeypatch):
     assert cli("compare", *files, "--out", tmp_path / "out").code == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}

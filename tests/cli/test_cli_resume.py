@@ -95,6 +95,7 @@ def test_fresh_begins_anew(cli, command, saved, tmp_path):
     assert len(names) > LAYERS
 
 
+@pytest.mark.slow
 def test_partial_results_of_another_comparison_are_refused(cli, command, saved, tmp_path):
     _, stop = saved
     stop[0] = 2

@@ -20,17 +20,6 @@ from tests.cli.conftest import ROWS
 OPTIONS = ("--penalty", "0.1")
 
 
-@pytest.fixture
-def task(layers, tmp_path):
-    """Files of a head on the last layer of the second model, and of labels that it often gets right."""
-    rng = np.random.default_rng(1)
-    kernel, bias = rng.normal(size=(9, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32)
-    labels = (layers["two"]["second"] @ kernel + bias + rng.normal(size=(ROWS, 3))).argmax(axis=1)
-    np.savez(tmp_path / "head.npz", kernel=kernel, bias=bias)
-    np.save(tmp_path / "labels.npy", labels)
-    return kernel, bias, labels
-
-
 def test_pairs_are_what_ridge_gives_on_held_out_rows(cli, files, layers, tmp_path):
     out = tmp_path / "deep" / "out"
     run = cli("stitch", *files, *OPTIONS, "--held-out", "0.25", "--seed", "3", "--out", out)
@@ -71,6 +60,7 @@ def test_other_methods_without_a_penalty_agree_with_ridge_without_one(cli, files
         assert one == other | {name: pytest.approx(other[name], rel=1e-3) for name in ("r_squared", "misalignment")}
 
 
+@pytest.mark.slow
 def test_a_head_is_judged_beside_the_intact_model_and_controls(cli, files, layers, task, tmp_path):
     kernel, bias, labels = task
     given = ("--head", tmp_path / "head.npz", "--labels", tmp_path / "labels.npy")
@@ -101,6 +91,7 @@ def test_a_head_is_judged_beside_the_intact_model_and_controls(cli, files, layer
     assert f"{100 * expected.intact.accuracy:.1f} %" in printed
 
 
+@pytest.mark.slow
 def test_rows_with_nan_are_refused_or_left_out(cli, files, layers):
     layers["two"]["first"][7, 2] = np.nan
     features.save(files[1], layers["two"])
@@ -121,6 +112,7 @@ def test_a_constant_layer_has_no_r_squared(cli, tmp_path):
     assert "undefined" in cli("stitch", tmp_path / "a.npz", tmp_path / "b.npz", *OPTIONS).out
 
 
+@pytest.mark.slow
 def test_every_method_makes_a_map():
     x, y = (jnp.asarray(np.random.default_rng(seed).normal(size=(ROWS // 2, 9)), jnp.float32) for seed in (0, 1))
     for method, options in METHODS.items():
