@@ -55,7 +55,10 @@ def execute(blocks: list[Block], name: str) -> None:
     [
         "README.md",
         "docs/quickstart.md",
-        *(pytest.param(f"docs/{name}.md", marks=pytest.mark.slow) for name in ("inference", "stitching")),
+        *(
+            pytest.param(f"docs/{name}.md", marks=pytest.mark.slow)
+            for name in ("inference", "stitching", "certificates", "equivalences", "identifiability")
+        ),
     ],
 )
 def test_every_python_block_runs(page, tmp_path, monkeypatch):
