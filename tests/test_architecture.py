@@ -28,6 +28,7 @@ FLOORS: dict[str, tuple[int, int]] = {
     "signatures": (2, 2),
     "alignment": (3, 0),
     "stitching": (3, 1),
+    "task": (3, 1),
     "identifiability": (3, 1),
     "dynamics": (3, 1),
     "losses": (4, 0),

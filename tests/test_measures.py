@@ -178,6 +178,8 @@ def test_measures_equal_the_functions():
         ("linear_predictivity", {"ridge": 0.3}),
         ("gulp", {}),
         ("pls_svd", {}),
+        ("gaussian_mutual_information", {}),
+        ("gaussian_wasserstein_dependence", {}),
         ("procrustes_distance", {"scale": "raw"}),
         ("constrained_covariance", {"kernel": RBF()}),
         ("kernel_canonical_correlation", {"ridge": 0.1}),
@@ -203,6 +205,7 @@ def test_measures_equal_the_functions():
         np.testing.assert_allclose(by_measure, by_function, rtol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "measure",
     [
@@ -273,6 +276,7 @@ def test_the_catalogue_is_read_only():
         MEASURES["cka"].name = "mine"
 
 
+@pytest.mark.slow
 def test_a_measure_is_a_pytree_of_its_settings():
     measure = measures.cka(kernel=RBF(2.0), kernel_y=Laplacian(3.0))
     assert jax.tree.leaves(measure) == [2.0, 3.0]
@@ -313,6 +317,7 @@ def test_mistakes_are_named(call, error, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_layers_of_different_dtypes_meet_in_the_widest():
     a = [jnp.asarray(X, "float64"), jnp.asarray(Y, "float32"), jnp.asarray(Z, "bfloat16")]

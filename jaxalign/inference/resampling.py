@@ -24,6 +24,7 @@ from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.alignment.cca import CorrelationScore
 from jaxalign.alignment.divergences import DivergenceScore
 from jaxalign.alignment.feature_matching import MatchScore
+from jaxalign.alignment.gaussian import GaussianScore
 from jaxalign.alignment.kernel import KernelScore
 from jaxalign.alignment.neighbors import NeighborScore
 from jaxalign.alignment.outputs import PredictionScore
@@ -44,6 +45,7 @@ from jaxalign.signatures.rdm import RDMSignature
 #: Scores that never look at pairs of examples.
 OF_ROWS = (
     CorrelationScore,
+    GaussianScore,
     ProjectionWeightedScore,
     PredictivityScore,
     GULPScore,

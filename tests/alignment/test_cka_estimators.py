@@ -114,6 +114,7 @@ def test_size_does_not_matter_to_batches():
         assert float(found) == pytest.approx(one, rel=1e-5), scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "size"), [(12, 4), (13, 4), (15, 4), (7, 4), (4, 4), (3, 4), (64, 10)])
 def test_batches_hold_every_row_once(n, size):
     places, counted = cut_into_batches(n, size, None)
@@ -121,6 +122,7 @@ def test_batches_hold_every_row_once(n, size):
     assert found == [list(batch) for batch in batches_of(n, size)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counted", [0, 1, 4, 9, 16, 20])
 def test_batches_of_masked_rows(counted):
     mask = np.zeros(20, bool)
@@ -143,6 +145,7 @@ def test_gradients_equal_finite_differences():
     assert float(np.sum(gradient * direction)) == pytest.approx(float(slope), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_far_rows_and_offsets_keep_the_digits():
     """Float32 inputs far from the origin, of any size, one row of them far out."""
     x, y = (v.astype(np.float32) for v in CASES["A"])
@@ -155,6 +158,7 @@ def test_far_rows_and_offsets_keep_the_digits():
             assert float(found[name]) == pytest.approx(wanted[name], rel=2e-4, abs=2e-6), name
 
 
+@pytest.mark.slow
 def test_noise_scores_zero_and_sampled_features_score_what_the_population_does():
     """Two populations of 4000 features that share a signal, seen through 60 features each, 200 times."""
     g = np.random.default_rng(0)
@@ -177,6 +181,7 @@ def test_noise_scores_zero_and_sampled_features_score_what_the_population_does()
         assert abs(float(cka(*noise, estimator=estimator))) < 0.1 < float(cka(*noise)), estimator
 
 
+@pytest.mark.slow
 def test_what_is_not_defined_is_nan():
     x, y = (v.astype(np.float32) for v in CASES["A"])
     flat = np.ones_like(x)
@@ -202,6 +207,7 @@ def test_a_constant_batch_adds_nothing():
     assert float(cka(x, y, estimator="minibatch", batch_size=10)) == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_sums_of_running_moments_are_enough():
     x, y = CASES["A"]

@@ -29,6 +29,7 @@ def test_values_equal_the_dense_definition(x64, case, estimator):
             assert found == pytest.approx(dense(one, other, k, estimator), rel=1e-10 if x64 else 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_values_of_platonic_rep_with_and_without_its_eps():
     for case, exact, with_eps in (
@@ -49,6 +50,7 @@ def test_it_is_not_quite_symmetric():
     np.testing.assert_allclose([matrix[0, 1], matrix[1, 0]], [forth, back], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_masked_rows_do_not_count():
     x, y = (v.astype(np.float32) for v in CASES["A"])
     mask = np.arange(len(x)) % 3 != 1
@@ -80,6 +82,7 @@ def test_gradients_equal_finite_differences():
     assert np.all(np.isfinite(jax.grad(lambda x: cknna(x, y, k=3))(x)))
 
 
+@pytest.mark.slow
 def test_no_matrix_of_examples_is_formed():
     n = 20_000
     shape = jax.ShapeDtypeStruct((n, 16), "float32")

@@ -58,6 +58,7 @@ def test_values_equal_the_definitions(x64, name):
         assert float(found) == pytest.approx(information, rel=10 * tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_relations():
     x, y = CASES["A"]
@@ -90,6 +91,7 @@ def test_masked_rows_do_not_count():
     np.testing.assert_allclose(scores(*padded, mask), scores(x[mask], y[mask]), rtol=5e-5)
 
 
+@pytest.mark.slow
 def test_constant_inputs():
     x, y = (v[:20].astype(np.float32) for v in CASES["A"])
     flat = np.ones_like(x)
@@ -119,6 +121,7 @@ def test_gradients_equal_finite_differences(kernel):
     assert float(jnp.sum(jax.grad(total)(x) * direction)) == pytest.approx(float(slope), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_mmd_of_two_samples():
     """Case D; hyppo and plain NumPy with the median of both samples together."""
@@ -161,6 +164,7 @@ def test_mmd_of_means_far_from_the_origin():
     assert float(ja.mmd(x, y, kernel=Linear())) == pytest.approx(exact, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_wide_kernel_keeps_its_digits():
     x, y = (v[:30].astype(np.float32) for v in CASES["A"])
     found = [float(ja.constrained_covariance(x, y, kernel=RBF(3000.0)))]

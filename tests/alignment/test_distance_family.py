@@ -37,6 +37,7 @@ def test_values_equal_the_definition(x64, case):
         assert float(found) == pytest.approx(oracle.hsic_song(k, l), rel=20 * tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("case", REFERENCE)
 def test_values_of_other_libraries(case):
@@ -48,6 +49,7 @@ def test_values_of_other_libraries(case):
     assert float(distance_covariance(x, y)) ** 2 == pytest.approx(covariance, rel=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_relations():
     x, y = CASES["A"]
@@ -58,6 +60,7 @@ def test_relations():
     assert float(angular_cka(x, y)) == pytest.approx(0.9792363949046319)  # netrep, wrongu/repsim
 
 
+@pytest.mark.slow
 def test_an_angle_of_0_has_no_slope_and_no_nan():
     x = CASES["A"][0].astype(np.float32)
     value, gradient = jax.value_and_grad(lambda x, y: angular_cka(x, y))(x, 2 * x)
@@ -69,6 +72,7 @@ def test_an_angle_of_0_has_no_slope_and_no_nan():
     assert float(distance_covariance(x, np.ones_like(x))) == 0
 
 
+@pytest.mark.slow
 def test_independent_inputs_with_many_features():
     """The plug-in estimate is near 1, the corrected one near 0: why both exist."""
     g = np.random.default_rng(0)

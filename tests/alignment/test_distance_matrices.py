@@ -118,6 +118,7 @@ def test_undefined_is_nan():
         assert np.isnan(value) if key in ALIGNMENTS else value == 0, key
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_gradients_equal_finite_differences_and_are_finite():
     @jax.jit
@@ -137,6 +138,7 @@ def test_gradients_equal_finite_differences_and_are_finite():
     assert not np.any(total(X, X)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1e-25, 1e25])
 def test_any_units(size):
     """Of raw rows `distance_alignment` has the fourth power of the units, which is out of range."""

@@ -48,6 +48,7 @@ def test_a_constant_input_has_no_cka_and_no_hsic():
                 assert abs(float(score)) < 1e-12, (name, value)
 
 
+@pytest.mark.slow
 def test_one_row():
     for name, score in scores(random(1, 3), random(1, 3, 1)).items():
         assert np.isnan(score) if "cka" in name else float(score) == 0, name
@@ -63,6 +64,7 @@ def test_nan_and_infinity_reach_the_result():
             assert np.isnan(mutual_knn(x, random(65, 3, 1), k=3, metric=metric))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", [pytest.param("biased", marks=pytest.mark.slow), "unbiased"])
 def test_a_nearly_constant_kernel_keeps_the_digits_that_tell_its_entries_apart(estimator):
     """Bandwidths far above all distances, and rows far shorter than the offset of a polynomial."""
@@ -96,6 +98,7 @@ def test_a_nearly_constant_kernel_keeps_the_digits_that_tell_its_entries_apart(e
     np.testing.assert_allclose(found(x, y), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_unbiased_needs_four_examples():
     x, y = random(6, 3), random(6, 2, 1)
 
@@ -153,6 +156,7 @@ def test_any_scale_of_float32(kernel):
         np.testing.assert_allclose(run(x * np.float32(scale), y * np.float32(scale)), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_median_of_0_makes_the_kernel_constant():
     x = random(65, 3)
     x[:60] = x[0]
@@ -169,6 +173,7 @@ def test_neighbors_of_equal_rows_are_undefined():
     assert float(mutual_knn(x, x, k=19)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])
 def test_bounds_and_self_similarity(estimator):
     """Random inputs of many shapes, those with fewer rows than features among them."""

@@ -47,6 +47,7 @@ def test_values_equal_the_definitions(x64):
             assert float(found[name]) == pytest.approx(definition(x), rel=1e-10 if x64 else 2e-5), name
 
 
+@pytest.mark.slow
 def test_known_values():
     assert float(participation_ratio(jnp.eye(5))) == pytest.approx(4, rel=1e-6)
     assert float(effective_rank(jnp.eye(5))) == pytest.approx(5, rel=1e-6)
@@ -82,6 +83,7 @@ def test_undefined_is_nan():
     assert np.isnan(uniformity(jnp.ones((1, 3))))
 
 
+@pytest.mark.slow
 def test_masked_rows_do_not_count():
     mask = np.arange(64) % 3 != 1
     padded = np.where(mask[:, None], X, np.nan).astype(np.float32)

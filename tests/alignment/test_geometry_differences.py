@@ -44,6 +44,7 @@ def test_uniformity_of_rows_as_long_as_they_are_is_another_number():
     assert float(geometry.uniformity_difference()(X, Y)) > 0.3
 
 
+@pytest.mark.slow
 def test_all_pairs_are_differences_of_the_definitions():
     layers = [x.astype(np.float32) for x in (X, Y[:, :16], X**3)]  # of one shape, for one program each
     found = compare(layers, measures=list(MEASURES), progress=False).values

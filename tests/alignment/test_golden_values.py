@@ -162,6 +162,7 @@ def test_definitions_agree_with_one_another():
     np.testing.assert_allclose(oracle.h_center(k).sum(axis=1), 0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GOLDEN["float64_truth"]["T1024"])
 def test_float32_at_the_size_of_a_model(name):
     x, y = (jnp.asarray(v) for v in large_pair())

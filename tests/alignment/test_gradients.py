@@ -49,6 +49,7 @@ def test_gradients_equal_finite_differences():
         np.testing.assert_allclose(np.sum(u * gradients[0]) + np.sum(v * gradients[1]), slope, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("kernel", [RBF, pytest.param(Laplacian, marks=pytest.mark.slow)])
 def test_gradients_with_respect_to_the_bandwidth(kernel):
@@ -61,6 +62,7 @@ def test_gradients_with_respect_to_the_bandwidth(kernel):
     assert abs(float(jax.grad(score)(1.7))) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("rows_of_tile", [16, pytest.param(32, marks=pytest.mark.slow)])
 def test_gradients_through_many_tiles_are_those_through_one(monkeypatch, rows_of_tile):
@@ -79,6 +81,7 @@ def test_gradients_through_many_tiles_are_those_through_one(monkeypatch, rows_of
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("centering", [pytest.param("biased", marks=pytest.mark.slow), "unbiased"])
 def test_gradients_through_blocks_of_moments_are_those_of_tiles(monkeypatch, centering):
@@ -134,6 +137,7 @@ def test_first_and_second_derivatives_are_finite_everywhere():
     assert np.any(np.asarray(first) != 0)
 
 
+@pytest.mark.slow
 def test_scores_map_like_a_loop():
     x, y = rows(3 * 10, 4).reshape(3, 10, 4).astype(np.float32), rows(3 * 10, 5, 1).reshape(3, 10, 5).astype(np.float32)
 
@@ -153,6 +157,7 @@ def test_the_gradient_of_neighbors_is_0():
     assert np.all(np.asarray(gradient) == 0)
 
 
+@pytest.mark.slow
 def test_gradients_do_not_keep_the_tiles():
     """Tiles are computed again in the backward pass; kept, they would be the matrices."""
     n = 4096

@@ -104,6 +104,7 @@ def test_gradients_equal_finite_differences():
     np.testing.assert_allclose(tangents, (ahead - behind) / (2 * step), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_where_singular_values_coincide_and_zero_on_padding():
     directions = np.linalg.qr(np.column_stack([np.ones(28), np.random.default_rng(0).standard_normal((28, 3))]))[0]
     x, y = np.full((35, 6), np.nan, np.float32), np.full((35, 3), np.nan, np.float32)
@@ -118,6 +119,7 @@ def test_gradients_are_finite_where_singular_values_coincide_and_zero_on_padding
         assert not np.any(np.asarray(gradient)[~MASK])
 
 
+@pytest.mark.slow
 def test_what_is_exact_is_found_and_what_is_not_there_costs():
     noise = np.random.default_rng(5).standard_normal((35, 4)).astype(np.float32)
     x = X.astype(np.float32)

@@ -48,6 +48,7 @@ def test_values_are_near_the_definition():
     assert float(imd(X, Y, key=0, probes=3000)) == pytest.approx(oracle.imd(X, Y), rel=0.25)
 
 
+@pytest.mark.slow
 def test_pairs_of_points():
     """The graph of one neighbor joins the two of a pair: eigenvalues 0 and 2, as often, and two steps are all."""
     pairs = 10 * np.arange(20)[:, None, None] + np.array([[0.0], [1.0]])
@@ -56,6 +57,7 @@ def test_pairs_of_points():
     np.testing.assert_allclose(found[LOOKED_AT], exact[LOOKED_AT], rtol=0.01)
 
 
+@pytest.mark.slow
 def test_the_same_key_is_the_same_value():
     x, y = X.astype(np.float32), Y.astype(np.float32)
     found = float(imd(x, y, key=4))
@@ -64,6 +66,7 @@ def test_the_same_key_is_the_same_value():
     assert float(imd_measure(key=4)(x, y)) == pytest.approx(found, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_equal_graphs_have_equal_traces_and_examples_need_not_be_paired():
     """Shuffled rows have the same graph, but signs of their own: what differs is noise."""
     shuffled = np.random.default_rng(0).permutation(64)
@@ -76,6 +79,7 @@ def test_equal_graphs_have_equal_traces_and_examples_need_not_be_paired():
     assert not np.array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_masked_rows_do_not_count():
     mask = np.arange(64) % 4 != 1
     x, y = X.astype(np.float32), Y.astype(np.float32)
@@ -85,6 +89,7 @@ def test_masked_rows_do_not_count():
     assert float(imd(x, y, key=0)) != pytest.approx(expected, rel=2e-2)
 
 
+@pytest.mark.slow
 def test_undefined_is_nan_and_there_is_no_gradient():
     x, y = X.astype(np.float32), Y.astype(np.float32)
     bad = x.copy()

@@ -67,6 +67,7 @@ def test_blocks_are_all_of_the_rows(monkeypatch):
     assert float(intrinsic_dimension(x, mask=jnp.ones(600, bool))) == pytest.approx(whole, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_too_few_rows_that_count_and_lattices_are_nan():
     x = surface(12, 2).astype(np.float32)
     value = jax.jit(jax.value_and_grad(lambda x, mask: intrinsic_dimension(x, mask=mask)))

@@ -116,6 +116,7 @@ def test_relations_between_measures():
     assert float(ja.ridge_cca(X, Y, ridge=1e-12)) == pytest.approx(float(ja.cca(X, Y)))
 
 
+@pytest.mark.slow
 def test_masked_rows_do_not_count():
     mask = np.arange(64) % 4 != 1
     x, y = X[:, :6].astype(np.float32), Y[:, :7].astype(np.float32)
@@ -135,6 +136,7 @@ def test_units_of_a_feature_do_not_matter(scale):
         assert float(score(x * units, y)) == pytest.approx(float(score(x, y)), rel=2e-5), name
 
 
+@pytest.mark.slow
 def test_missing_rank_is_not_made_up():
     """A repeated and a constant feature change no span."""
     x, y = X.astype(np.float32), Y.astype(np.float32)
@@ -149,6 +151,7 @@ def test_missing_rank_is_not_made_up():
     assert np.all(correlations[-2:] < 1e-5)
 
 
+@pytest.mark.slow
 def test_undefined_is_nan():
     x, y = X[:, :3].astype(np.float32), Y[:, :3].astype(np.float32)
     bad = x.copy()
@@ -184,6 +187,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["zero", *OTHERS])
 def test_gradients_are_finite_where_decompositions_are_not_unique(kind):
     g = np.random.default_rng(0)
@@ -206,6 +210,7 @@ def test_gradients_are_finite_where_decompositions_are_not_unique(kind):
         assert all(np.all(np.isfinite(gradient)) for gradient in pair), name
 
 
+@pytest.mark.slow
 def test_too_few_examples_are_warned_of_and_documented():
     x, y = CASES["B"]  # 40 examples, 64 and 96 features
     x, y = x.astype(np.float32), y.astype(np.float32)
@@ -237,6 +242,7 @@ def test_mistakes_are_named(call, error, says):
         call()
 
 
+@pytest.mark.slow
 def test_pwcca_does_not_depend_on_features_that_say_nothing_new():
     """Directions beyond the rank of the second input are arbitrary, and must not weigh."""
     x, y = X[:, :6].astype(np.float32), Y[:, :2].astype(np.float32)

@@ -100,6 +100,7 @@ def test_too_few_rows_left(names, left):
             assert not np.isnan(masked(names, X, Y, np.arange(24) < 4)[name])
 
 
+@pytest.mark.slow
 def test_no_gradient_on_padding():
     x = np.where(MASK[:, None], X, np.nan)
     names = [
@@ -120,6 +121,7 @@ def test_no_gradient_on_padding():
     assert np.all(np.any(gradient[MASK] != 0, axis=1))
 
 
+@pytest.mark.slow
 def test_masks_map_and_one_that_keeps_all_is_none():
     masks = jnp.stack([jnp.asarray(MASK), jnp.ones(24, bool)])
     score = partial(cka, kernel=RBF(2.0), kernel_y=Linear(), estimator="unbiased")
@@ -132,6 +134,7 @@ def test_masks_map_and_one_that_keeps_all_is_none():
     np.testing.assert_allclose(found, [subset, everything], atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("kernel", [RBF(2.0), Polynomial(2)], ids=["rbf", "polynomial"])
 def test_a_mask_under_64_bits(kernel):
@@ -155,6 +158,7 @@ class Angular(Kernel):
         return jnp.ones(x.shape[0], x.dtype)
 
 
+@pytest.mark.slow
 def test_a_kernel_never_sees_a_row_that_is_not_there(monkeypatch):
     """Neither padding nor what fills the last tile is handed to it as a row of zeros."""
     monkeypatch.setattr(tiles, "TILE_ROWS", 9)

@@ -75,6 +75,7 @@ def lists(n, k, seed):
     return np.stack([g.permutation(2 * k)[:k] for _ in range(n)], axis=1).astype(np.int32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_agreements_of_any_lists(k):
     a, b = lists(60, k, 0), lists(60, k, 1)
@@ -90,6 +91,7 @@ def test_agreements_of_any_lists(k):
         np.testing.assert_allclose(found, [of(list(i), list(j)) for i, j in zip(a.T, b.T, strict=True)], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_scores_of_one_input_with_itself_and_how_they_are_ordered():
     x, y = (v.astype(np.float32) for v in CASES["A"])
     for name in DEFINITIONS:
@@ -101,6 +103,7 @@ def test_scores_of_one_input_with_itself_and_how_they_are_ordered():
     assert found["joint_rank_jaccard_knn"] < min(found["jaccard_knn"], found["rank_similarity_knn"])
 
 
+@pytest.mark.slow
 def test_duplicated_rows_are_neighbors_by_lowest_index():
     """Every row three times: with k = 2 the neighbors of a row are its two copies, in order."""
     x = np.repeat(np.random.default_rng(0).standard_normal((7, 4)).astype(np.float32), 3, axis=0)
@@ -117,6 +120,7 @@ def scores(x, y, mask):
     return {name: getattr(ja, name)(x, y, k=3, mask=mask) for name in DEFINITIONS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", [0.0, np.nan], ids=["zero", "nan"])
 def test_masked_rows_do_not_count(padding):
     x, y = (v.astype(np.float32) for v in CASES["A"])
@@ -139,6 +143,7 @@ def test_second_order_cosine_has_a_gradient():
     assert np.all(np.isfinite(gradient(x)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_every_pair_is_scored_once_and_lands_in_its_place(symmetric):
     """Signatures of several shapes, which share loops only with their like."""

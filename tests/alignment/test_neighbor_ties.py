@@ -41,6 +41,7 @@ def test_equal_rows_come_lowest_index_first(x64):
             assert listed == copies[: len(listed)]
 
 
+@pytest.mark.slow
 def test_the_value_with_ties(x64):
     """The reference implementation, whose cosines are rounded, finds 0, 0.0667, 0.1650 here.
 
@@ -56,6 +57,7 @@ def test_the_value_with_ties(x64):
         assert abs(found - value) <= 0.02
 
 
+@pytest.mark.slow
 def test_without_rounding_ties_go_to_the_lowest_row(x64):
     """Signs in four dimensions: rows have length 2 and every cosine is exact."""
     g = np.random.default_rng(0)

@@ -95,6 +95,7 @@ def test_centered_scores_keep_their_digits_anywhere(n, place):
         assert abs(float(inner) - product) < 2 * limit * norms, where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_neighbors_are_found_anywhere(metric):
     find = jax.jit(lambda x: nearest_neighbors(x, k=10, metric=metric))

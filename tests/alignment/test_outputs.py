@@ -167,6 +167,7 @@ def test_equal_logits_are_the_first_class_and_strange_labels_are_missed():
         assert float(accuracy(tied, labels)) == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_measures_equal_the_functions_pair_by_pair():
     a, b = [X.astype(np.float32), Y.astype(np.float32)], [SHARED.astype(np.float32)]
     result = compare(a, b, measures=MEASURES, progress=False)

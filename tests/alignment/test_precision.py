@@ -63,6 +63,7 @@ def test_every_product_accumulates_in_float32_at_full_precision(name, dtype):
                 assert precision in (lax.Precision.HIGHEST, (lax.Precision.HIGHEST,) * 2), equation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 def test_results_are_float32(dtype):
     for name, score in SCORES.items():
@@ -71,6 +72,7 @@ def test_results_are_float32(dtype):
             assert (result.shape, result.dtype) == ((), jnp.float32), name
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_results_are_float64_as_soon_as_one_input_is():
     for name, score in SCORES.items():
@@ -79,6 +81,7 @@ def test_results_are_float64_as_soon_as_one_input_is():
             assert (result.shape, result.dtype) == ((), jnp.float64), (name, one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
 def test_half_precision_is_the_float32_score_of_the_rounded_values(dtype):
     g = np.random.default_rng(0)

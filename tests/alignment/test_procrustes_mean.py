@@ -57,6 +57,7 @@ def test_copies_are_their_own_mean():
     assert [leaf.shape for leaf in jax.tree.leaves(found)] == [(30, 5)] * 4 + [(3,)]
 
 
+@pytest.mark.slow
 def test_masked_rows_do_not_count():
     mask = np.arange(30) % 4 != 1
     x, y = X.astype(np.float32), Y.astype(np.float32)
@@ -66,6 +67,7 @@ def test_masked_rows_do_not_count():
     assert not np.any(found.mean[~mask])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_gradients_are_those_for_the_rotations_found():
     total = jax.jit(lambda x: jnp.sum(procrustes_mean([x, Y, Z], scale="raw", steps=300).distances ** 2))

@@ -62,6 +62,7 @@ def test_values_equal_the_definitions(x64):
         np.testing.assert_allclose(found, found.T, atol=1e-6 * scale)
 
 
+@pytest.mark.slow
 def test_far_from_the_origin():
     """Where the cosines of all rows are about 1."""
     far = (X + 100).astype(np.float32)
@@ -98,6 +99,7 @@ def test_masked_rows_do_not_count():
         assert np.all(np.isnan(found[:, ~kept])), name
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_gradients_equal_finite_differences_and_are_finite():
     mask = np.ones(24, bool)

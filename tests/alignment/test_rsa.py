@@ -138,6 +138,7 @@ def test_the_definitions_are_those_of_other_measures():
     assert plain > whitened + 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 3, 6, 7, 10])
 def test_every_pair_counts_once(n):
     columns, weights = pairs_once(n)
@@ -204,6 +205,7 @@ def test_examples_that_are_equally_far_apart():
         assert np.isnan(value) == (comparison not in alike), (comparison, value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_gradients_equal_finite_differences_and_are_finite():
     """Of the comparisons; those of dissimilarities are tested with `rdm`."""

@@ -74,6 +74,7 @@ def test_relations():
     assert np.cos(found["angle whitened"]) == pytest.approx(np.sum(rho) / np.sqrt(16 * 24))
 
 
+@pytest.mark.slow
 def test_a_turned_input_is_at_no_distance_and_has_a_gradient():
     x = X.astype(np.float32)
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((16, 16)))[0].astype(np.float32)

@@ -32,6 +32,7 @@ def test_values_equal_the_linear_program():
         assert float(value) == pytest.approx(expected, rel=1e-9), scale
 
 
+@pytest.mark.slow
 def test_values_in_single_precision():
     for scale, value in everything(X.astype(np.float32), Y.astype(np.float32)).items():
         assert float(value) == pytest.approx(oracle.soft_matching_distance(X, Y, scale), rel=5e-6), scale

@@ -67,6 +67,7 @@ def test_masked_rows_do_not_count(monkeypatch):
     assert np.all(np.isfinite(gradient))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_at_a_low_temperature_it_is_mutual_knn():
     x, y = CASES["B"]
@@ -93,6 +94,7 @@ def test_gradients_equal_finite_differences():
     assert float(slope) == pytest.approx(float(up - down) / 2e-6, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_duplicates_and_zero_rows_have_finite_gradients():
     x, y = (v[:20].astype(np.float32) for v in CASES["A"])
     x = x.copy()
@@ -104,6 +106,7 @@ def test_duplicates_and_zero_rows_have_finite_gradients():
         assert np.all(np.isfinite(gradient))
 
 
+@pytest.mark.slow
 def test_what_is_not_defined_is_nan():
     x, y = (v[:20].astype(np.float32) for v in CASES["A"])
     assert np.isnan(soft_knn(np.ones_like(x), y, k=4))

@@ -84,6 +84,7 @@ def test_rotations_shifts_and_the_order_of_measurements_do_not_matter():
     assert float(found[2.0]) < 1e-4 < 0.1 < float(found[1.0]) < float(found[0.0])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_steps_never_make_it_worse_and_sides_may_be_swapped():
     def distance(x, y, steps):

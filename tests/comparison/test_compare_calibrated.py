@@ -63,6 +63,7 @@ def test_blocks_of_layers_see_the_same_orders(models, monkeypatch):
     assert pieces.info["seed"] == [0, 1]
 
 
+@pytest.mark.slow
 def test_finished_orders_are_kept(models, tmp_path, monkeypatch):
     monkeypatch.setattr(nulls, "ORDERS", 7)
     settings = {"measures": MEASURES, "resume": tmp_path / "kept"}
@@ -83,6 +84,7 @@ def test_finished_orders_are_kept(models, tmp_path, monkeypatch):
     assert len(drawn) == 8 + 6 + 6  # other orders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
 def test_files_hold_all_of_it(models, tmp_path, suffix):
     result = ja.compare(models, measures=[*MEASURES, ja.measures.hsic()], calibrate=19, key=0)

@@ -148,6 +148,7 @@ def test_a_comparison_resumes_with_another_memory_limit(finished, layers):
     np.testing.assert_allclose(again.values["cka"], first.values["cka"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_measures_that_look_alike_keep_pieces_of_their_own(tmp_path, layers):
     """`+` and `*` are no letters of file names, and a bandwidth may be shown shortened."""
     kernels = [ja.Linear() + ja.RBF(), ja.Linear() * ja.RBF()]

@@ -61,6 +61,7 @@ def in_float64(a):
 EXAMPLES = [ja.measures.cka(), ja.measures.cka(kernel=RBF), ja.measures.mutual_knn(k=5)]
 
 
+@pytest.mark.slow
 def test_masked_rows_do_not_count(layers):
     a, mask = layers(1), np.arange(40) < 31
     spoiled = [np.where(mask[:, None], x, np.float32(np.nan)) for x in a]
@@ -70,6 +71,7 @@ def test_masked_rows_do_not_count(layers):
     assert (result.info["examples"], result.info["examples_used"]) == (40, 31)
 
 
+@pytest.mark.slow
 def test_one_float64_layer_makes_all_float64(layers, float64):
     a = layers(1, dtype=np.float64)
     a[1] = a[1].astype(np.float32)
@@ -161,6 +163,7 @@ def test_models_are_named_in_order(layers):
     assert result.values["cka"].shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_half_precision_is_computed_in_float32(layers):
     a = [jnp.asarray(x, jnp.bfloat16) for x in layers(1)]
     mixed = [a[0], np.asarray(a[1]), a[2].astype(jnp.float32)]  # one of them an ml_dtypes array
@@ -189,6 +192,7 @@ def test_undefined_scores_stay_nan(layers):
         assert np.isfinite(matrix[np.ix_([0, 2], [0, 2])]).all()
 
 
+@pytest.mark.slow
 def test_what_was_computed_is_recorded(layers):
     ids = [f"digit {i}" for i in range(40)]
     measures = [
@@ -239,6 +243,7 @@ def test_ids_count_as_checked_only_when_every_side_and_model_has_them(layers):
         assert ja.compare(models, measures=ja.measures.mutual_knn(k=5)).info["ids_checked"] == expected
 
 
+@pytest.mark.slow
 def test_a_random_key_tells_measures_apart(layers, tmp_path):
     """As a key of either kind; a run with another key is another comparison."""
     a = layers(1)

@@ -128,6 +128,7 @@ SWEPT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in ("hsic unbiased", "two kernels") else pytest.mark.slow) for n in SWEPT]
 )
@@ -254,6 +255,7 @@ def compiled():
 RAGGED = (3, 16, 30, 64, 65, 100, 128, 150, 200, 256, 300, 512)
 
 
+@pytest.mark.slow
 def test_a_ragged_neighbor_search_compiles_three_searches(layers, compiled):
     measure = ja.measures.mutual_knn(k=5)
     a = layers(1, RAGGED, rows=ROWS)

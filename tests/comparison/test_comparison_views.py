@@ -212,6 +212,7 @@ def test_many_layers_are_named_in_part(make_result):
     assert max(figure.get_size_inches()) < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 1), (12, 24), (60, 60)])
 @pytest.mark.parametrize("models", [1, 3])
 def test_nothing_overlaps_the_cells_or_leaves_the_picture(shape, models, make_result):

@@ -44,6 +44,7 @@ def test_intervals(interval):
     assert float(found.standard_error) == pytest.approx(replicates.std(ddof=1))
 
 
+@pytest.mark.slow
 def test_all_samples_on_one_side_still_have_an_interval():
     found = summarize(jnp.asarray(9.0), jnp.linspace(0.0, 1.0, 100), "bias_corrected", 0.9)
     assert np.isfinite(found.low)
@@ -51,6 +52,7 @@ def test_all_samples_on_one_side_still_have_an_interval():
     assert np.isnan(summarize(jnp.asarray(jnp.nan), jnp.linspace(0.0, 1.0, 100), "bias_corrected", 0.9).low)
 
 
+@pytest.mark.slow
 def test_replicates_are_the_scores_of_the_draws():
     found = bootstrap(CKA, X, Y, samples=50, key=7)
     weights = np.asarray(jax.vmap(lambda i: draw(jax.random.key(7), i, jnp.ones(N, bool)))(jnp.arange(50)))
@@ -60,6 +62,7 @@ def test_replicates_are_the_scores_of_the_draws():
     assert float(found.estimate) == pytest.approx(float(CKA(X, Y)))
 
 
+@pytest.mark.slow
 def test_keys_batches_and_masks():
     found = bootstrap(CKA, X, Y, samples=50, key=7)
     same = bootstrap(CKA, X, Y, samples=50, key=jax.random.key(7), batch_size=7)

@@ -25,6 +25,10 @@ def layer(d, strength):
 A, B = [layer(3, 0.5), layer(4, 1.0)], [layer(5, 0.3), layer(4, 2.0), layer(6, 0.0)]
 
 
+#: As one program: operation by operation, all but the null is some sixty small ones.
+all_pairs = jax.jit(calibrate_layers, static_argnums=0, static_argnames=("permutations", "key"))
+
+
 def by_definition(statistic, null, alpha, closest, sign):
     """Score, p-value and threshold, of one score and its null as lists."""
     null, statistic = sorted(sign * v for v in null), sign * statistic
@@ -57,6 +61,7 @@ def test_above_the_threshold_is_significant_and_only_that(float64):
         np.testing.assert_array_equal(np.asarray(found.score) > 0, np.asarray(found.pvalue) <= alpha + 1e-12)
 
 
+@pytest.mark.slow
 def test_all_pairs_and_the_best():
     measure = measures.cka()
     result = calibrate_layers(measure, A, B, permutations=99, key=1)
@@ -64,12 +69,12 @@ def test_all_pairs_and_the_best():
     nulls = {}
     for i, x in enumerate(A):
         for j, y in enumerate(B):
-            one = calibrate(measure, x, y, permutations=99, key=1)
-            nulls[i, j] = np.asarray(permutation_test(measure, x, y, permutations=99, key=1).null)
-            for name in ("score", "pvalue", "threshold", "statistic"):
-                assert float(getattr(result, name)[i, j]) == pytest.approx(
-                    float(getattr(one, name)), rel=1e-4, abs=1e-5
-                )
+            alone = permutation_test(measure, x, y, permutations=99, key=1)
+            nulls[i, j] = np.asarray(alone.null)
+            statistic = float(alone.statistic)
+            expected = (statistic, *by_definition(statistic, alone.null.tolist(), 0.05, 1.0, 1))
+            for name, value in zip(("statistic", "score", "pvalue", "threshold"), expected, strict=True):
+                assert float(getattr(result, name)[i, j]) == pytest.approx(value, rel=1e-4, abs=1e-5), name
     best = max(nulls, key=lambda place: float(result.statistic[place]))
     assert (int(result.row), int(result.column)) == best
     by_chance = np.max(list(nulls.values()), axis=0)
@@ -100,11 +105,11 @@ def test_adjusted_pvalues_by_definition(float64):
 @pytest.mark.slow
 def test_undefined_scores_do_not_take_part():
     constant = np.ones((20, 2), np.float32)
-    result = calibrate_layers(measures.cka(), [A[1], constant], [B[1]], permutations=39, key=0)
+    result = all_pairs(measures.cka(), [A[1], constant], [B[1]], permutations=39, key=0)
     assert np.isnan(np.asarray(result.score)[1, 0])
     assert np.isnan(np.asarray(result.adjusted)[1, 0])
     assert int(result.row) == 0
-    alone = calibrate_layers(measures.cka(), [A[1]], [B[1]], permutations=39, key=0)
+    alone = all_pairs(measures.cka(), [A[1]], [B[1]], permutations=39, key=0)
     assert float(result.best.pvalue) == float(alone.best.pvalue)
     np.testing.assert_allclose(result.adjusted[0, 0], alone.adjusted[0, 0])
     nothing, _ = calibrated_best(measures.cka(), jnp.full((1, 1), jnp.nan), jnp.zeros((19, 1, 1)), 0.05)
@@ -119,6 +124,7 @@ def test_without_a_largest_score_there_is_no_scale():
     assert 0 < float(result.threshold) < float(result.statistic)
 
 
+@pytest.mark.slow
 def test_chance_passes_as_often_as_the_level_says():
     """Biased CKA of noise is near 0.3 here; calibrated it is 0 in 19 of 20 data sets, the best of six pairs too."""
 
@@ -162,6 +168,7 @@ def test_layers_are_checked():
         calibrate_layers(ja.measures.cka(), A, [B[0][:5]], permutations=19, key=0)
 
 
+@pytest.mark.slow
 def test_scores_that_no_order_changes_are_not_significant():
     """All rows are as far from one another: every order scores the same, but for rounding."""
     alike = 1.7 * np.eye(20, dtype=np.float32)
@@ -170,6 +177,7 @@ def test_scores_that_no_order_changes_are_not_significant():
     assert float(result.adjusted[1, 0]) == pytest.approx(0.025)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "measure",
     [
@@ -182,8 +190,8 @@ def test_scores_that_no_order_changes_are_not_significant():
 def test_a_layer_that_is_not_finite_spoils_no_other(measure):
     broken = A[0].copy()
     broken[3, 1] = np.nan
-    whole = calibrate_layers(measure, [A[1], broken], [B[1], broken], permutations=39, key=0)
-    alone = calibrate_layers(measure, [A[1]], [B[1]], permutations=39, key=0)
+    whole = all_pairs(measure, [A[1], broken], [B[1], broken], permutations=39, key=0)
+    alone = all_pairs(measure, [A[1]], [B[1]], permutations=39, key=0)
     for name in ("pvalue", "adjusted", "threshold", "statistic"):
         matrix = np.asarray(getattr(whole, name))
         np.testing.assert_allclose(matrix[0, 0], np.asarray(getattr(alone, name))[0, 0], rtol=1e-5)
@@ -201,6 +209,7 @@ def test_an_order_without_a_score_counts_as_close():
     np.testing.assert_allclose(adjusted_pvalues(measure, statistic, null), [[0.02, 0.02]], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_calibrated_score_is_at_most_one():
     wide = np.random.default_rng(0).normal(size=(10, 5000)).astype(np.float32)
     assert float(calibrate(measures.cka(), wide, wide, permutations=39, key=0).score) == 1

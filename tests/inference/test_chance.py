@@ -59,6 +59,7 @@ def test_the_mean_of_all_permutations(measure):
     assert float(found) == pytest.approx(expected, abs=1e-12, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_values_in_float32():
     """Far more features than examples: nearly all of a biased score is chance."""
     g = np.random.default_rng(0)
@@ -71,6 +72,7 @@ def test_values_in_float32():
     assert abs(float(chance_adjusted(measures.cka(), x, y))) < 0.05
 
 
+@pytest.mark.slow
 def test_adjusted_scores():
     """0 on average, 1 for an input with itself, a similarity of a distance; NaN where chance is already best."""
     x, y = (np.float32(v) for v in inputs(measures.mutual_knn()))
@@ -84,6 +86,7 @@ def test_adjusted_scores():
     assert np.isnan(chance_adjusted(measures.mutual_knn(k=5), x, y))
 
 
+@pytest.mark.slow
 def test_what_is_not_defined_is_nan():
     x, y = (np.float32(v) for v in inputs(measures.cka()))
     for measure in (measures.cka(), measures.mutual_knn(k=2), measures.linear_predictivity()):

@@ -82,12 +82,14 @@ def test_p_values_in_float32_and_with_a_mask():
         assert found.pvalue.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_the_statistic_is_the_measure():
     x, y = (np.float32(v) for v in data())
     for measure in (DCOR, measures.distance_correlation(), measures.distance_covariance()):
         assert float(closed_form_test(measure, x, y).statistic) == pytest.approx(float(measure(x, y)), rel=2e-5)
 
 
+@pytest.mark.slow
 def test_close_inputs_have_small_p_values_whatever_the_direction_of_the_measure():
     x, y = (np.float32(v) for v in data())
     for measure in (measures.cka(), measures.angular_cka()):
@@ -104,6 +106,7 @@ NULLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow if n in ("hsic gamma", "dcor moments") else ()) for n in NULLS]
 )
@@ -133,6 +136,7 @@ def test_what_is_not_defined_is_nan():
     assert np.isnan(closed_form_test(measures.cka(), np.where(x == x[3], np.nan, x), y).pvalue)
 
 
+@pytest.mark.slow
 def test_lowers_for_every_platform():
     shapes = [jax.ShapeDtypeStruct(s, t) for s, t in (((300, 4), "float32"), ((300, 9), "float32"), ((300,), "bool"))]
     for measure, null in (NULLS["hsic moments"], NULLS["rv moments"], NULLS["dcor chi2"]):

@@ -30,6 +30,7 @@ def test_samples_are_the_same_for_both_scores():
     assert float(found.standard_error) == pytest.approx(replicates.std(ddof=1), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_same_pair_does_not_differ_and_a_far_one_does():
     same = alignment_difference(CKA, X, Y, Y, samples=40, key=0)
     assert float(same.difference) == 0
@@ -42,6 +43,7 @@ def test_the_same_pair_does_not_differ_and_a_far_one_does():
     assert float(back.pvalue) == pytest.approx(float(far.pvalue))
 
 
+@pytest.mark.slow
 def test_masked_rows_do_not_count():
     mask = np.arange(N) % 3 > 0
     expected = alignment_difference(CKA, X[mask], Y[mask], Z[mask], samples=40, key=0)
@@ -51,6 +53,7 @@ def test_masked_rows_do_not_count():
         assert float(getattr(found, name)) == pytest.approx(float(getattr(expected, name)), abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "measure", [CKA, pytest.param(measures.rsa(comparison="kendall"), marks=pytest.mark.slow)], ids=["weights", "masks"]
 )

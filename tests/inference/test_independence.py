@@ -28,6 +28,7 @@ def test_dependence_without_correlation_is_seen(method):
     assert float(found.pvalue) <= 0.02
 
 
+@pytest.mark.slow
 def test_values():
     """One number an example is one column; and what the statistics are."""
     x, y = data()
@@ -70,6 +71,7 @@ def test_any_measure_and_a_mask():
         assert float(found.pvalue) == pytest.approx(float(expected.pvalue), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_two_samples_with_hsic_are_compared_by_the_maximum_mean_discrepancy():
     g = np.random.default_rng(0)
     x, y = g.standard_normal((14, 2)).astype(np.float32), (g.standard_normal((20, 2)) + 0.5).astype(np.float32)
@@ -86,6 +88,7 @@ def test_two_samples_with_hsic_are_compared_by_the_maximum_mean_discrepancy():
     assert float(found.pvalue) == pytest.approx(np.mean(np.array(values) >= discrepancy), abs=0.02)
 
 
+@pytest.mark.slow
 def test_orders_within_groups():
     labels = np.arange(40) // 20
     x, y = (np.random.default_rng(s).normal(size=40) + 5 * labels for s in (0, 1))
@@ -126,6 +129,7 @@ def test_multiscale_graph_correlation():
     assert float(k_sample_test([x, x + 3], method="mgc", permutations=99, key=0).pvalue) <= 0.02
 
 
+@pytest.mark.slow
 def test_the_simulations_are_dependent_and_uncorrelated_where_said():
     """Twenty, each of finite numbers in one column, another for every key."""
     assert len(SIMULATIONS) == 20

@@ -52,6 +52,7 @@ def test_values(n):
         np.testing.assert_allclose(found, expected, atol=1e-10, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_guarantee_is_weak_at_few_examples():
     """Unit rows of two features: nearly nothing at 200, some at 2000, more at 20 000."""
     widths = []
@@ -64,6 +65,7 @@ def test_the_guarantee_is_weak_at_few_examples():
     np.testing.assert_allclose(widths, [1, 0.5, 0.2], atol=0.05)
 
 
+@pytest.mark.slow
 def test_masked_rows_do_not_count_and_undefined_is_nan():
     x, y = (np.float32(v) for v in inputs(60, 3))
     mask = np.arange(60) % 3 > 0

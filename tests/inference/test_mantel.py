@@ -55,6 +55,7 @@ def test_all_orders(comparison):
         assert pvalue == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / count) + 1e-3)
 
 
+@pytest.mark.slow
 def test_the_p_value_counts_the_data():
     found = mantel_test(D1, D2, permutations=99, key=1, alternative="two_sided")
     null, statistic = np.asarray(found.null), float(found.statistic)
@@ -63,6 +64,7 @@ def test_the_p_value_counts_the_data():
     assert float(mantel_test(-D1, D2, permutations=99, key=1).statistic) == pytest.approx(-statistic, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_it_is_the_permutation_test_of_rsa():
     x, y = np.float32(X), np.float32(Y)
     one, other = (np.float32(squareform(pdist(v))) for v in (x, y))

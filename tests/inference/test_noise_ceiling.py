@@ -42,6 +42,7 @@ def test_values_in_float64():
     np.testing.assert_allclose(found, GOLDEN["sqeuclidean", "pearson"], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_masked_examples_do_not_count_and_widths_may_differ():
     subjects = [np.float32(s[:, :width]) for s, width in zip(SUBJECTS[:2], (6, 5), strict=True)]
     mask = np.arange(9) != 4
@@ -50,6 +51,7 @@ def test_masked_examples_do_not_count_and_widths_may_differ():
     np.testing.assert_allclose(noise_ceiling(broken, mask=mask), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_subjects_that_agree_reach_the_ceiling_and_undefined_is_nan():
     low, high = noise_ceiling([np.float32(WORLD)] * 3, comparison="pearson")
     assert float(low) == pytest.approx(1, abs=1e-6)

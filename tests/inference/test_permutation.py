@@ -57,6 +57,7 @@ def test_the_null_is_that_of_a_loop(measure, scheme):
     assert float(result.pvalue) == pytest.approx((1 + extreme) / 24, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_null_is_that_of_all_orders(float64):
     x, y = X[:6].astype(float), Y[:6].astype(float)
     measure = measures.cka()
@@ -108,6 +109,7 @@ def test_padding_changes_nothing(float64):
     np.testing.assert_allclose(result.null, null, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_same_for_any_batch_size_under_jit_and_for_any_kind_of_key():
     measure = measures.cka(kernel=ja.RBF(1.0))
     one = permutation_test(measure, X, Y, permutations=23, key=4)
@@ -207,6 +209,7 @@ def test_mistakes_are_named(arguments, error, message):
         permutation_test(measure, x, y, **passed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "columns"), [(Free(), 8), (Within(np.arange(12) % 3), 8), (CircularShift(2), 1)])
 def test_orders_are_a_table_of_independent_ones(scheme, columns):
     assert design(scheme, 4799) == (4800 // columns, columns)
@@ -232,6 +235,7 @@ def test_tables_have_as_many_entries_as_orders_and_one(permutations, expected):
     assert columns <= COLUMNS
 
 
+@pytest.mark.slow
 def test_ties_at_zero_are_ties():
     """Cosines that are 0 on paper, and an angle that is: rounding makes them differ in all digits."""
     halves, alternating = np.repeat([0.0, 1.0], 4)[:, None], np.tile(np.repeat([0.0, 1.0], 2), 2)[:, None]
@@ -249,6 +253,7 @@ def test_ties_at_zero_are_ties():
     assert pvalues[0] == pvalues[1] == pytest.approx(2 / 70, abs=0.015)
 
 
+@pytest.mark.slow
 def test_circular_shifts_are_no_more_often_extreme_than_by_chance():
     @jax.jit
     @jax.vmap

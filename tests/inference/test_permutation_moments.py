@@ -73,6 +73,7 @@ def test_too_few_examples():
     assert np.isnan(skewness)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_patterns_of_indices_of_more_examples(x64, name):
     """Another derivation: sums over distinct indices by Möbius inversion. One example lies far out."""
@@ -97,6 +98,7 @@ def test_any_units():
         np.testing.assert_allclose(found("cka", x * np.float32(scale), y), expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_trace_of_a_cube_by_blocks(monkeypatch):
     monkeypatch.setattr(invariants, "BLOCK_ROWS", 3)
     for n in (1, 5, 16, 23):
@@ -106,6 +108,7 @@ def test_the_trace_of_a_cube_by_blocks(monkeypatch):
         assert float(invariants.cube_trace(jnp.asarray(a))) == pytest.approx(exact, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_roots_and_angles_have_the_moments_of_what_they_are_taken_of():
     x, y = (np.float32(v) for v in data(30))
     squared = found("cka", x, y)

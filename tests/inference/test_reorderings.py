@@ -92,6 +92,7 @@ def test_a_reordered_signature_scores_like_the_reordered_input(kind, float64):
     assert abs(float(value) - float(measure(x, y))) > 1e-9  # or the order would not have been changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [
@@ -108,6 +109,7 @@ def test_rows_that_do_not_count_stay_where_they_are(kind, float64):
     np.testing.assert_allclose(value, measure(x[MASK], y[indices][MASK]), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "count", "turned"),
     [
@@ -127,6 +129,7 @@ def test_all_pairs_of_layers_see_one_order(kind, count, turned, float64):
     np.testing.assert_allclose(values, measure.matrix(one, [y[indices] for y in other]), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_cheapest_way_is_taken(monkeypatch):
     def way(measure):
         return type(prepare(measure, [X], [Y], None).cross)
@@ -140,6 +143,7 @@ def test_the_cheapest_way_is_taken(monkeypatch):
     assert isinstance(prepare(KINDS["batches"], [X], [Y], None), Recomputed)
 
 
+@pytest.mark.slow
 def test_matrices_that_do_not_fit_are_swept(monkeypatch, float64):
     monkeypatch.setattr(kernel_reordering, "MATRIX_BYTES", 1000)
     measure = measures.hsic(kernel=ja.RBF(1.5), estimator="unbiased")
@@ -149,6 +153,7 @@ def test_matrices_that_do_not_fit_are_swept(monkeypatch, float64):
     np.testing.assert_allclose(swept(indices)[0, 0], measure(X.astype(float), Y[indices].astype(float)), rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "limit"), [("features", 5000), ("matrices", 15_000)])
 def test_copies_that_do_not_fit_are_not_made(kind, limit, monkeypatch, float64):
     orders = jnp.asarray([order_of(N, None, seed) for seed in range(8)])

@@ -60,6 +60,8 @@ SUPPORTED = {
     "linear_predictivity": measures.linear_predictivity(),
     "gulp": measures.gulp(ridge=0.1),
     "pls_svd": measures.pls_svd(),
+    "gaussian_mutual_information": measures.gaussian_mutual_information(),
+    "gaussian_wasserstein_dependence": measures.gaussian_wasserstein_dependence(),
     "procrustes_distance": measures.procrustes_distance(),
     "angular_procrustes": measures.angular_procrustes(),
     "permutation_distance": measures.permutation_distance(),
@@ -108,6 +110,7 @@ def test_every_measure_of_the_catalogue_is_supported_or_says_what_to_do():
 SMALL = np.asarray([2, 0, 1, 1, 3, 1, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["biased", "unbiased", "lange"])
 def test_weighted_kernel_scores_are_those_of_the_draws(estimator):
     """Not all kernels for all estimators: they only meet in a matrix."""
@@ -146,6 +149,7 @@ def test_equal_weights_and_a_far_mean_change_nothing():
     np.testing.assert_allclose(twice, measure(x, y), rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_the_unbiased_score_stays_unbiased_in_samples_that_are_drawn():
     """The mean over samples of HSIC times the number of fours is the HSIC of the sample."""
     generator = np.random.default_rng(1)
@@ -160,6 +164,7 @@ def test_the_unbiased_score_stays_unbiased_in_samples_that_are_drawn():
     assert mean == pytest.approx(float(measure(x, y)), rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "comparison", ["pearson", "spearman", *(pytest.param(c, marks=pytest.mark.slow) for c in ("cosine", "rho_a"))]
 )
@@ -174,6 +179,7 @@ def test_weighted_dissimilarities_are_those_of_the_draws(comparison):
         assert float(found[0]) == pytest.approx(expected, abs=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "agreement"),
     [(measures.mutual_knn, "overlap"), (measures.jaccard_knn, "jaccard"), (measures.cycle_knn, "cycle")],
@@ -225,6 +231,7 @@ def test_many_blocks_of_rows_are_one(monkeypatch):
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_constant_inputs_have_no_score():
     x, y = inputs(measures.cka())
     for name in ("cka", "cka, unbiased", "rsa, pearson", "mutual_knn", "linear_predictivity"):
@@ -232,6 +239,7 @@ def test_constant_inputs_have_no_score():
         assert np.isnan(scored(measure, jnp.ones_like(x), y, None, jnp.asarray(WEIGHTS[None], "f"))[0]), name
 
 
+@pytest.mark.slow
 def test_draws_are_of_rows_that_count_and_do_not_depend_on_others():
     key = jax.random.key(3)
     mask = jnp.asarray(BASE)

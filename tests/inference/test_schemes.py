@@ -44,6 +44,7 @@ def test_each_order_is_as_likely_as_any_other(scheme, n, mask, orders):
     assert scheme.orders("test", n, mask) == pytest.approx(orders)
 
 
+@pytest.mark.slow
 def test_what_must_stay_stays():
     assert (draws(Free(), 6, MASK, 50)[:, ~MASK] == np.flatnonzero(~MASK)).all()
     moved = draws(Within(LABELS), 6, None, 50)

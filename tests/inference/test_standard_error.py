@@ -68,6 +68,7 @@ def test_influence_is_the_derivative_by_weights(name):
     np.testing.assert_allclose(influence_values(measure, X, Y), expected, atol=1e-7 * np.abs(expected).max() + 1e-8)
 
 
+@pytest.mark.slow
 def test_influence_in_float32_with_a_mask():
     mask = np.arange(N) % 5 > 0
     for name in ("cka", "cka, kernels", "linear_predictivity"):
@@ -143,6 +144,7 @@ def test_delta_and_jackknife():
     assert delta == pytest.approx(values.std(ddof=1) / np.sqrt(N), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rsm_distance", "cka"])
 def test_jackknife(name):
     """Of a measure that takes weights, and of one that takes masks only."""
@@ -171,6 +173,7 @@ def test_measurements_of_an_example_are_left_out_together():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_undefined_is_nan():
     x = np.ones((N, 2), np.float32)
     for measure in (measures.cka(), measures.linear_predictivity()):

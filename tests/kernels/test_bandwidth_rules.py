@@ -50,6 +50,7 @@ def test_rules_keep_their_digits_far_from_the_origin():
     np.testing.assert_allclose(compiled(MeanDistance(), x), oracle.mean_sigma(x), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counted", [2, 8, 90, 400])
 def test_what_is_exact_goes_by_the_rows_that_count(monkeypatch, counted):
     """Many rows of padding neither make a median of few rows a sample, nor thin out the sample of more."""
@@ -62,6 +63,7 @@ def test_what_is_exact_goes_by_the_rows_that_count(monkeypatch, counted):
     assert found == pytest.approx(oracle.median_sigma(x[mask]), rel=1e-5 if counted < 100 else 5e-3)
 
 
+@pytest.mark.slow
 def test_many_rows_are_sampled(monkeypatch):
     monkeypatch.setattr(bandwidth, "EXACT_ROWS", 100)
     monkeypatch.setattr(bandwidth, "SAMPLED_PAIRS", 20_000)
@@ -75,6 +77,7 @@ def test_many_rows_are_sampled(monkeypatch):
     assert abs(float(found) / oracle.median_sigma(x[mask]) - 1) < 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 4])
 def test_without_distinct_rows_the_bandwidth_is_0(n):
     x = jnp.full((n, 3), 0.1)

@@ -115,6 +115,7 @@ def test_kernels_map_over_their_hyperparameters():
     np.testing.assert_allclose(found[1], oracle.rbf(X, 2.0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_sums_and_products_inherit_what_both_parts_have():
     assert isinstance(RBF() + Distance(), Sum)
     assert isinstance(RBF() * Distance(), Product)
@@ -169,6 +170,7 @@ def test_mistakes_are_named(make, error, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_gram_gives_its_matrix_back_in_the_users_units(name):

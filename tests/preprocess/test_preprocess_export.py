@@ -46,6 +46,7 @@ def test_value_and_gradient_lower_for_every_platform(name):
     assert exported.platforms == ("cpu", "cuda", "tpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_numpy_arrays_are_taken(name):
     function, *arguments = CALLS[name]

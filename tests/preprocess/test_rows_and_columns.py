@@ -73,6 +73,7 @@ def test_half_precision_is_computed_in_float32(name, dtype):
     np.testing.assert_allclose(function(x), oracle(np.asarray(x, np.float64)), atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", [np.nan, np.inf, 7.0])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_masked_is_the_subset_and_padding_gets_no_gradient(name, padding):
@@ -92,6 +93,7 @@ def test_masked_is_the_subset_and_padding_gets_no_gradient(name, padding):
     np.testing.assert_array_equal(gradient[~mask], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", inputs())
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_gradients_are_finite(name, data):
@@ -102,6 +104,7 @@ def test_gradients_are_finite(name, data):
         np.testing.assert_array_equal(gradient, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("data", ["generic", "few rows", "orthonormal"])
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -47,6 +47,7 @@ def test_the_mean_is_the_default():
     np.testing.assert_array_equal(pool_tokens(tokens(), MASK), pool_tokens(tokens(), mask=MASK, how="mean"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("how", ["mean", "max", "first", "last"])
 def test_padding_is_harmless_in_value_and_gradient(how, padding):

@@ -41,6 +41,7 @@ def test_permuting_a_signature_is_permuting_rows(make, masked):
     assert abs(float(score(permuted, sign(x, mask))) - 1) > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [GramSignature(RBF()), GramSignature(Linear()), NeighborSignature(3)])
 def test_many_together_are_each_alone(monkeypatch, make):
     monkeypatch.setattr(batching, "WIDTH_MULTIPLE", 4)
@@ -113,6 +114,7 @@ def test_an_outlier_has_no_large_sums_about_the_origin_of_the_unbiased_form():
     assert off_diagonal_sum("unbiased") < 0.05 * off_diagonal_sum("biased")
 
 
+@pytest.mark.slow
 def test_the_shift_of_equal_entries_is_exact():
     @jax.jit
     def tile(kernel, x):
