@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from jaxalign.studies import divergence_table, noise_ladder
 
@@ -40,7 +41,8 @@ def test_the_bounds_hold_on_the_way_up(float64, classes):
     assert np.corrcoef(ladder["noise"], ladder["llv"])[0, 1] > 0.9
     small = ladder["llv"] < 0.25
     assert 0.004 < np.max(ladder["d_fg"][small] / (4 * ladder["llv"][small])) < 0.05
-    assert (np.diff(ladder["kl"]) > 0).mean() > 0.6
+    # Not step by step: each level has noise of its own, and a few rare inputs carry the divergence.
+    assert scipy.stats.spearmanr(ladder["noise"], ladder["kl"]).statistic > 0.98
 
 
 @pytest.mark.parametrize(
