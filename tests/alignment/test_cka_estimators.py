@@ -223,7 +223,7 @@ def test_all_layers_at_once(tmp_path):
     """In `compare`, in blocks too small for all layers, with a confounder that the measure carries."""
     x, y = (v.astype(np.float32) for v in CASES["A"])
     z = Z.astype(np.float32)
-    layers = {"a": x, "b": y, "c": x[:, :5] + y[:, :5], "d": y[:, ::2] * 1.0}
+    layers = {"a": x, "b": y, "c": x + y[:, :16], "d": y * 2}
     chosen = [
         measures.cka(estimator="lange", kernel=RBF(6.0)),
         measures.cka(estimator="minibatch", batch_size=10),

@@ -20,21 +20,29 @@ REFERENCE = {
 }
 
 
+@jax.jit
+def everything(x, y):
+    return {
+        (score.__name__, exponent, estimator): score(x, y, exponent=exponent, estimator=estimator)
+        for score in (distance_correlation, distance_covariance)
+        for exponent in (1.0, 0.5, 2.0)
+        for estimator in ("biased", "unbiased")
+    }
+
+
 @pytest.mark.parametrize("case", ["A", *(pytest.param(case, marks=pytest.mark.slow) for case in "BD")])
 def test_values_equal_the_definition(x64, case):
     x, y = (jnp.asarray(v, float) for v in CASES[case])
-    tolerance = 1e-9 if x64 else 1e-5
+    tolerance, found = 1e-9 if x64 else 1e-5, everything(x, y)
     for exponent in (1.0, 0.5, 2.0):
         k, l = (-oracle.distance(v, exponent) for v in CASES[case])
         biased, covariance = oracle.cka(k, l), oracle.hsic_biased(k, l)
-        found = distance_correlation(x, y, exponent=exponent)
-        assert float(found) == pytest.approx(np.sqrt(biased), rel=tolerance)
-        found = distance_covariance(x, y, exponent=exponent)
-        assert float(found) == pytest.approx(np.sqrt(covariance), rel=tolerance)
-        found = distance_correlation(x, y, exponent=exponent, estimator="unbiased")
-        assert float(found) == pytest.approx(oracle.cka(k, l, "unbiased"), rel=20 * tolerance)
-        found = distance_covariance(x, y, exponent=exponent, estimator="unbiased")
-        assert float(found) == pytest.approx(oracle.hsic_song(k, l), rel=20 * tolerance)
+        correlations = [found["distance_correlation", exponent, estimator] for estimator in ("biased", "unbiased")]
+        covariances = [found["distance_covariance", exponent, estimator] for estimator in ("biased", "unbiased")]
+        assert float(correlations[0]) == pytest.approx(np.sqrt(biased), rel=tolerance)
+        assert float(covariances[0]) == pytest.approx(np.sqrt(covariance), rel=tolerance)
+        assert float(correlations[1]) == pytest.approx(oracle.cka(k, l, "unbiased"), rel=20 * tolerance)
+        assert float(covariances[1]) == pytest.approx(oracle.hsic_song(k, l), rel=20 * tolerance)
 
 
 @pytest.mark.slow
@@ -44,9 +52,10 @@ def test_values_of_other_libraries(case):
     """The stored squares carry the rounding of distances from products, 1e-9 here."""
     x, y = CASES[case]
     root, corrected, covariance = REFERENCE[case]
-    assert float(distance_correlation(x, y)) == pytest.approx(root, rel=2e-9)
-    assert float(distance_correlation(x, y, estimator="unbiased")) == pytest.approx(corrected, rel=1e-8)
-    assert float(distance_covariance(x, y)) ** 2 == pytest.approx(covariance, rel=1e-8)
+    found = everything(x, y)
+    assert float(found["distance_correlation", 1.0, "biased"]) == pytest.approx(root, rel=2e-9)
+    assert float(found["distance_correlation", 1.0, "unbiased"]) == pytest.approx(corrected, rel=1e-8)
+    assert float(found["distance_covariance", 1.0, "biased"]) ** 2 == pytest.approx(covariance, rel=1e-8)
 
 
 @pytest.mark.slow

@@ -120,14 +120,19 @@ def assert_values(found, expected, dtype):
     assert not wrong, wrong
 
 
-@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("case", [pytest.param(c, marks=() if c == "D" else pytest.mark.slow) for c in CASES])
+#: Ties are the harder case of the two that have as few features.
+in_both = pytest.mark.parametrize(
+    ("case", "dtype"),
+    [(case, "float64") for case in CASES] + [pytest.param(c, "float32", marks=pytest.mark.slow) for c in "BD"],
+)
+
+
+@in_both
 def test_values_equal_the_reference(case, dtype):
     assert_values(values(case, dtype), GOLDEN["reference"][case], dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("case", CASES)
+@in_both
 def test_values_equal_the_definitions(case, dtype):
     x, y = CASES[case]
     assert_values(values(case, dtype), definitions(x, y), dtype)

@@ -82,10 +82,10 @@ def test_centered_scores_keep_their_digits_anywhere(n, place):
     # The larger size only where engines work in several blocks of something.
     names = tuple(KERNELS) if n == 300 else ("linear", "distance")
     x, y = inputs(n, place)
+    matrices = {name: [KERNELS[name][1](v) for v in (x, y)] for name in names}
     for (name, engine, centering), (found, inner) in program(names)(x, y).items():
-        of = KERNELS[name][1]
         center = oracle.h_center if centering == "biased" else oracle.u_center
-        k, l = center(of(x)), center(of(y))
+        k, l = (center(matrix) for matrix in matrices[name])
         product, norms = np.sum(k * l), np.sqrt(np.sum(k * k) * np.sum(l * l))
         # A polynomial does not move with its inputs: at mean 100 the entries themselves lack the digits.
         limit = 3e-5 if name == "polynomial" and place == 100 else 1e-6

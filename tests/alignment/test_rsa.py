@@ -30,7 +30,11 @@ EACH = [
 ]
 #: And one matrix by all comparisons.
 ONE = [("euclidean", comparison) for comparison in COMPARED]
-ALL = [(metric, comparison) for metric in DISSIMILARITIES for comparison in COMPARED]
+#: And every matrix by every comparison, in two halves with all matrices and all comparisons in each.
+HALVES = [
+    [(m, c) for i, m in enumerate(DISSIMILARITIES) for j, c in enumerate(COMPARED) if (i + j) % 2 == half]
+    for half in (0, 1)
+]
 BY_ORDER = ("spearman", "kendall", "tau_a", "rho_a")
 
 
@@ -83,10 +87,10 @@ def test_values_equal_the_definitions(program, tolerance):
 
 @pytest.mark.slow
 def test_all_values_equal_the_definitions(x64):
-    """Of an odd number of examples, and of repeats."""
+    """Of an odd number of examples, and of repeats: half of the pairs in float32, the others in float64."""
     x, y = counts(15)
-    found = several(ALL, repeats=3)(jnp.asarray(x, float), jnp.asarray(y, float))
-    check_values(zip(ALL, found, strict=True), x, y, tolerance=1e-10 if x64 else 2e-5, repeats=3)
+    found = several(HALVES[x64], repeats=3)(jnp.asarray(x, float), jnp.asarray(y, float))
+    check_values(zip(HALVES[x64], found, strict=True), x, y, tolerance=1e-10 if x64 else 2e-5, repeats=3)
 
 
 #: rsatoolbox 0.3.2, and ReSi's RSA, for cases A, B and D; None where a constant row has no correlation.
@@ -124,9 +128,9 @@ def test_the_definitions_are_those_of_other_libraries(case):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("case", ["A", "B", "D"])
-def test_values_of_other_libraries(case):
-    check_peers(zip(PEERS, several(PEERS)(*CASES[case]), strict=True), case)
+def test_values_of_other_libraries():
+    """Of ties, and of rows that are constant; the definitions have those of A and B."""
+    check_peers(zip(PEERS, several(PEERS)(*CASES["D"]), strict=True), "D")
 
 
 def test_the_definitions_are_those_of_other_measures():
@@ -268,7 +272,7 @@ def test_the_measure_is_the_function_on_layers_of_any_width():
 @pytest.mark.slow
 def test_lowers_for_every_platform():
     x, mask = jax.ShapeDtypeStruct((64, 8), "float32"), jax.ShapeDtypeStruct((64,), "bool")
-    exported = jax.export.export(several(ALL), platforms=["cpu", "cuda", "tpu"])(x, x, mask)
+    exported = jax.export.export(several(EACH + ONE), platforms=["cpu", "cuda", "tpu"])(x, x, mask)
     assert exported.platforms == ("cpu", "cuda", "tpu")
     assert {out.dtype for out in exported.out_avals} == {np.dtype("float32")}
 

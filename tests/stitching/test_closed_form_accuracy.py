@@ -111,12 +111,18 @@ def assert_derivative(f, *points, step=1e-6, rtol=1e-6):
     rng = np.random.default_rng(0)
     points = [jnp.asarray(p) for p in points]
     directions = [jnp.asarray(rng.normal(size=p.shape)) for p in points]
-    ahead, behind = (f(*(p + sign * step * d for p, d in zip(points, directions, strict=True))) for sign in (1, -1))
-    expected = (ahead - behind) / (2 * step)
-    _, forward = jax.jvp(f, points, directions)
-    reverse = sum(
-        jnp.sum(g * d) for g, d in zip(jax.grad(f, tuple(range(len(points))))(*points), directions, strict=True)
+
+    @jax.jit
+    def both(*points):
+        value, forward = jax.jvp(f, points, tuple(directions))
+        gradients = jax.grad(f, tuple(range(len(points))))(*points)
+        return value, forward, sum(jnp.sum(g * d) for g, d in zip(gradients, directions, strict=True))
+
+    ahead, behind = (
+        both(*(p + sign * step * d for p, d in zip(points, directions, strict=True)))[0] for sign in (1, -1)
     )
+    expected = (ahead - behind) / (2 * step)
+    _, forward, reverse = both(*points)
     scale = max(abs(float(expected)), 1e-3)
     np.testing.assert_allclose([forward, reverse], [expected, expected], atol=rtol * scale)
 
@@ -129,7 +135,7 @@ def test_derivatives(form):
         stitch = form(x, y)
         return jnp.sum(jnp.sin(stitch.kernel) * W) + jnp.sum(stitch.bias**2) + 3 * stitch.error
 
-    assert_derivative(jax.jit(value), X, TARGET)
+    assert_derivative(value, X, TARGET)
 
 
 @pytest.mark.slow
@@ -139,13 +145,13 @@ def test_derivatives_of_diagnostics():
         stitch = ridge(x, y, penalty=penalty)
         return stitch.loo_error + stitch.degrees_of_freedom + stitch.r_squared
 
-    assert_derivative(jax.jit(value), X, TARGET, np.array(0.3))
+    assert_derivative(value, X, TARGET, np.array(0.3))
     paths = {
         select: lambda x, y, select=select: ridge_path(x, y, penalties=(0.1, 1.0), select=select)
         for select in ("gcv", "loo")
     }
-    assert_derivative(jax.jit(lambda x, y: jnp.sum(paths["gcv"](x, y).gcv_errors)), X, TARGET)
-    assert_derivative(jax.jit(lambda x, y: jnp.sum(paths["loo"](x, y).loo_errors)), X, TARGET)
+    assert_derivative(lambda x, y: jnp.sum(paths["gcv"](x, y).gcv_errors), X, TARGET)
+    assert_derivative(lambda x, y: jnp.sum(paths["loo"](x, y).loo_errors), X, TARGET)
 
 
 #: Rows, features, penalty; the slow ones are between others.
@@ -172,7 +178,7 @@ def test_second_derivatives_of_least_squares(n, d, penalty):
             return jnp.sum(jnp.sin(x.T @ jnp.linalg.solve(x @ x.T, y)) * w)
         return jnp.sum(jnp.sin(jnp.linalg.solve(x.T @ x + penalty * jnp.eye(d), x.T @ y)) * w)
 
-    curvature = [jax.jvp(jax.grad(f), (x,), (direction,))[1] for f in (ours, plain)]
+    curvature = jax.jit(lambda x: [jax.jvp(jax.grad(f), (x,), (direction,))[1] for f in (ours, plain)])(x)
     np.testing.assert_allclose(*curvature, rtol=1e-7, atol=1e-9 * abs(curvature[1]).max())
 
     def leverages(x):
@@ -195,6 +201,13 @@ def test_derivatives_where_the_rank_is_lower():
 def test_derivatives_are_finite_where_singular_values_coincide(form):
     x = jnp.asarray(np.vstack([np.eye(4), -np.eye(4), np.zeros((12, 4))]).astype(np.float32))
     y = x[:, :3]
-    gradient = jax.grad(lambda x: form(x, y).error + jnp.sum(form(x, y).kernel ** 2))(x)
+
+    @jax.jit
+    @jax.grad
+    def slope(x):
+        stitch = form(x, y)
+        return stitch.error + jnp.sum(stitch.kernel**2)
+
+    gradient = slope(x)
     finite = bool(jnp.all(jnp.isfinite(gradient)))
     assert finite
