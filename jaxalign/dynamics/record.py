@@ -17,7 +17,7 @@ from jaxalign._core.progress import is_shown, progress_bar
 from jaxalign._core.typing import Array, Float, Int
 from jaxalign.dynamics.record_arguments import Plan, checked_recording
 from jaxalign.dynamics.recorded_steps import Data, Measured, Program, Training, look, start, train
-from jaxalign.dynamics.recording import Recording, Recordings
+from jaxalign.dynamics.recording import Recording, Recordings, of_member
 from jaxalign.features.intermediates import Network, as_network
 
 
@@ -123,8 +123,8 @@ def record(
         evaluate=evaluate,
     )
     training, fields = _run(program, data, (params, rest), None, plan, progress)
-    fields = {name: jax.tree.map(lambda a: a[0], value) for name, value in fields.items()}
-    _warn_of_divergence("record", plan, fields["loss"][None], training)
+    _warn_of_divergence("record", plan, fields["loss"], training)
+    fields = {name: of_member(value, 0) for name, value in fields.items()}
     return Recording(**_shared(data, plan, program), **fields, model=network.model(training.params, training.rest))
 
 

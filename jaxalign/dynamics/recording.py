@@ -128,19 +128,21 @@ class Recordings:
           IndexError: for a member that there is not.
         """
         params, rest = jax.tree.map(lambda leaf: leaf[range(len(self))[index]], self.weights)
+        own = ("h", "y", "w", "loss", "mean_error", "activations", "outputs")
         return Recording(
             steps=self.steps,
             layers=self.layers,
             pairs=self.pairs,
-            h=self.h[index],
-            y=self.y[index],
-            w=self.w[index],
-            loss=self.loss[index],
-            mean_error=self.mean_error[index],
             dx2=self.dx2,
             dy2=self.dy2,
-            model=self.network.model(params, rest),
             kept_steps=self.kept_steps,
-            activations={name: a[index] for name, a in self.activations.items()},
-            outputs=None if self.outputs is None else self.outputs[index],
+            model=self.network.model(params, rest),
+            **{name: of_member(getattr(self, name), index) for name in own},
         )
+
+
+def of_member(recorded: Any, index: int) -> Any:
+    """The part of one member of arrays with a leading axis of members: of one, of each in a dictionary, or of none."""
+    if isinstance(recorded, dict):  # `jax.tree.map` would sort the names
+        return {name: array[index] for name, array in recorded.items()}
+    return None if recorded is None else recorded[index]
