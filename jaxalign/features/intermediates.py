@@ -1,0 +1,275 @@
+"""What the submodules of a Flax model put out, as a pure function of the model and its input."""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import jax
+from flax import linen, nnx
+from jax.extend.core import get_opaque_trace_state
+
+from jaxalign._core.checks import as_array, describe, nearest
+from jaxalign._core.typing import Array, Float
+
+#: Parameters, and what else a model holds: statistics, states of generators, fixed arrays.
+Weights = tuple[Any, Any]
+
+
+def intermediates(
+    model: Any, x: Float[Array, "n *features"], *, layers: str | Sequence[str] = "*"
+) -> tuple[Any, OrderedDict[str, Array]]:
+    """Outputs of a model, and of those of its submodules whose names match.
+
+    A submodule is named by its path, with dots (`"layers.3"`, `"encoder.block.0.mlp"`). One that is called more than
+    once has its name, `name#2`, `name#3` and so on. Only calls of the module itself (`__call__`) that return one array
+    count. The model is run as it is (in training or evaluation mode), and what this changes in it, such as statistics
+    of batches, is dropped: the model stays as it was. Nothing has to be sown for it.
+
+    Args:
+      model: an NNX module, or a pair of a Linen module and its variables, that takes `x`.
+      x: the input, one row an example.
+      layers: a pattern of names as for file names (`*`, `?` and `[...]`; `*` also takes dots in), or a list of them.
+
+    Returns:
+      The outputs, and a dictionary from name to array in the order in which the submodules finished: a block comes
+      after what is in it. It keeps its order through `jit`, `grad`, `vmap` and `scan`. Of an NNX model, submodules
+      that run inside a transformation of JAX or NNX (`scan`, `remat`, `jit` within the model) have no value outside it
+      and are left out; of a Linen model, those in lifted transformations are seen if these carry `intermediates`.
+
+    Raises:
+      ValueError: for a pattern that matches no submodule; it lists what there is.
+      TypeError: for a model or layers that are none.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> model = nnx.Sequential(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.relu, nnx.Linear(3, 1, rngs=nnx.Rngs(1)))
+      >>> outputs, hidden = intermediates(model, jnp.ones((4, 2)))
+      >>> {name: h.shape for name, h in hidden.items()}
+      {'layers.0': (4, 3), 'layers.2': (4, 1)}
+      >>> list(intermediates(model, jnp.ones((4, 2)), layers="*.0")[1])
+      ['layers.0']
+    """
+    x = as_array("intermediates", "x", x)
+    network, params, rest = as_network("intermediates", model)
+    outputs, found, _ = network.run(params, rest, x)
+    names = matching("intermediates", found, layers)
+    return outputs, OrderedDict((name, found[name]) for name in names)
+
+
+def layer_names(model: Any, x: Any, *, layers: str | Sequence[str] = "*") -> list[str]:
+    """Names of the submodules of a model that match, in the order in which they finish; nothing is computed.
+
+    Args:
+      model: an NNX module, or a pair of a Linen module and its variables.
+      x: its input, or a `jax.ShapeDtypeStruct` of it.
+      layers: a pattern of names, or a list of them, as in `intermediates`.
+
+    Returns:
+      Names as `intermediates` gives them.
+
+    Raises:
+      ValueError: for a pattern that matches no submodule; it lists what there is.
+      TypeError: for a model or layers that are none.
+
+    Example:
+      >>> model = linen.Sequential([linen.Dense(3), linen.relu, linen.Dense(1)])
+      >>> x = jax.numpy.ones((4, 2))
+      >>> layer_names((model, model.init(jax.random.key(0), x)), x)
+      ['layers_0', 'layers_2']
+    """
+    network, params, rest = as_network("layer_names", model)
+    x = x if isinstance(x, jax.ShapeDtypeStruct) else as_array("layer_names", "x", x)
+    _, found, _ = jax.eval_shape(network.run, params, rest, x)
+    return matching("layer_names", found, layers)
+
+
+def matching(function: str, names: Iterable[str], layers: str | Sequence[str]) -> list[str]:
+    """Those of the names that match one of the patterns, in the order of names.
+
+    Args:
+      function: for the message.
+      names: of submodules.
+      layers: a pattern, or a list of them.
+
+    Raises:
+      ValueError: for a pattern that matches nothing.
+      TypeError: for anything but strings.
+    """
+    names = list(names)
+    patterns = [layers] if isinstance(layers, str) else layers
+    if not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns) or not patterns:
+        raise TypeError(f"{function}: layers must be a pattern of names or a list of them, got {describe(layers)}")
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            listed = ", ".join(map(repr, names[:8])) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
+            raise ValueError(
+                f"{function}: layers must match submodules that return one array; {pattern!r} matches none of "
+                f"{listed or 'none'}{nearest(pattern, names)}"
+            )
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+@dataclass(frozen=True)
+class NnxNetwork:
+    """An NNX module without its weights."""
+
+    graphdef: nnx.GraphDef
+
+    def run(
+        self, params: Any, rest: Any, x: Array, *, key: Array | None = None, evaluate: bool = False
+    ) -> tuple[Any, OrderedDict[str, Array], Any]:
+        """Outputs, those of all submodules, and what the module holds afterwards besides parameters.
+
+        Args:
+          params: its parameters.
+          rest: what else it holds.
+          x: the input.
+          key: not used: a module has generators of its own.
+          evaluate: run it in evaluation mode; `rest` then stays as it is.
+        """
+        module = nnx.merge(self.graphdef, params, rest, copy=True)
+        if evaluate:
+            module.eval()
+        outputs, found = _call_nnx(module, x)
+        return outputs, found, rest if evaluate else nnx.split(module, nnx.Param, ...)[2]
+
+    def model(self, params: Any, rest: Any) -> Any:
+        """The module with these weights."""
+        return nnx.merge(self.graphdef, params, rest, copy=True)
+
+
+@dataclass(frozen=True)
+class LinenNetwork:
+    """A Linen module without its variables."""
+
+    module: linen.Module
+
+    def run(
+        self, params: Any, rest: Any, x: Array, *, key: Array | None = None, evaluate: bool = False
+    ) -> tuple[Any, OrderedDict[str, Array], Any]:
+        """Outputs, those of all submodules, and the other variables afterwards.
+
+        Args:
+          params: the collection `params`.
+          rest: the other collections.
+          x: the input.
+          key: from which streams of random numbers are made, `dropout` among them; None for none.
+          evaluate: keep the other variables as they are. How a module is evaluated, it says itself.
+        """
+        calls: list[str] = []
+
+        def noted(module: linen.Module, method: str) -> bool:
+            if method != "__call__" or not module.path:
+                return False
+            calls.append(".".join(module.path))
+            return True
+
+        outputs, changed = self.module.apply(
+            {"params": params, **rest},
+            x,
+            rngs=None if key is None else {"dropout": key, "default": jax.random.fold_in(key, 1)},
+            mutable=[*rest, "intermediates"],
+            capture_intermediates=noted,
+        )
+        sown = dict(changed)
+        tree = sown.pop("intermediates", {})
+        found: OrderedDict[str, Array] = OrderedDict()
+        seen: dict[str, int] = {}
+        for name in calls:
+            values = functools.reduce(lambda t, part: t.get(part, {}), name.split("."), tree).get("__call__", ())
+            number = seen[name] = seen.get(name, 0) + 1
+            if number <= len(values):
+                _add(found, name, values[number - 1])
+        return outputs, found, rest if evaluate else {**rest, **sown}
+
+    def model(self, params: Any, rest: Any) -> Any:
+        """The pair of module and variables."""
+        return self.module, {"params": params, **rest}
+
+
+Network = NnxNetwork | LinenNetwork
+
+
+def as_network(function: str, model: Any) -> tuple[Network, Any, Any]:
+    """The structure of a model, which is hashable, its parameters, and what else it holds.
+
+    Args:
+      function: for the message.
+      model: an NNX module, or a pair of a Linen module and its variables.
+
+    Raises:
+      TypeError: for anything else.
+    """
+    if isinstance(model, nnx.Module):
+        graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+        return NnxNetwork(graphdef), params, rest
+    if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], linen.Module):
+        variables = {name: v for name, v in dict(model[1]).items() if name != "intermediates"}
+        return LinenNetwork(model[0]), variables.pop("params", {}), variables
+    if isinstance(model, linen.Module):
+        raise TypeError(f"{function}: model is a Linen module without variables; pass (module, variables)")
+    raise TypeError(
+        f"{function}: model must be an NNX module or a pair (Linen module, variables), got {describe(model)}"
+    )
+
+
+def _add(found: OrderedDict[str, Array], name: str, output: Any) -> None:
+    """Add an output under its name, or the next number of it, if it is one array."""
+    if not isinstance(output, jax.Array):
+        return
+    number, key = 1, name
+    while key in found:
+        number += 1
+        key = f"{name}#{number}"
+    found[key] = output
+
+
+# `nnx.capture` gives the outputs of each module, but not the order of modules. Here the modules of a copy become, for
+# one call, instances of a class that differs in `__call__` only; the classes of the user stay as they are.
+
+_note: ContextVar[Callable[[Any, Any], None] | None] = ContextVar("note", default=None)
+
+
+def _call_nnx(module: nnx.Module, x: Array) -> tuple[Any, OrderedDict[str, Array]]:
+    """Outputs of a module, which may change by it, and of its submodules."""
+    found: OrderedDict[str, Array] = OrderedDict()
+    paths = {id(m): ".".join(map(str, path)) for path, m in nnx.iter_modules(module) if path}
+    submodules = [m for path, m in nnx.iter_modules(module) if path and hasattr(type(m), "__call__")]  # noqa: B004
+    outside = get_opaque_trace_state()
+
+    def note(submodule: Any, output: Any) -> None:
+        # What is made inside a transformation within the model is no value outside of it.
+        if id(submodule) in paths and get_opaque_trace_state() == outside:
+            _add(found, paths[id(submodule)], output)
+
+    for m in submodules:
+        object.__setattr__(m, "__class__", _noting(type(m)))
+    token = _note.set(note)
+    try:
+        outputs = module(x)
+    finally:
+        _note.reset(token)
+        for m in submodules:
+            object.__setattr__(m, "__class__", type(m).__base__)
+    return outputs, found
+
+
+@functools.lru_cache(maxsize=512)
+def _noting(cls: type) -> type:
+    """A subclass whose calls are noted."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        output = cls.__call__(self, *args, **kwargs)
+        note = _note.get()
+        if note is not None:
+            note(self, output)
+        return output
+
+    body = {"__call__": functools.wraps(cls.__call__)(call), "__module__": cls.__module__, "__doc__": cls.__doc__}
+    return type(cls)(cls.__name__, (cls,), body)
