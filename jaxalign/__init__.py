@@ -96,6 +96,7 @@ from jaxalign.measures import Measure as Measure
 from jaxalign.signatures.whitened import UninformativeWarning as UninformativeWarning
 
 if TYPE_CHECKING:
+    from jaxalign import dynamics as dynamics
     from jaxalign import stitching as stitching
     from jaxalign import streaming as streaming
     from jaxalign.report.alignment_page import AlignmentReport as AlignmentReport
@@ -103,6 +104,7 @@ if TYPE_CHECKING:
 
 #: Where names are that are imported when first used: they need Flax, which doubles the time that the rest takes.
 _LATER = {
+    "dynamics": "jaxalign.dynamics",
     "stitching": "jaxalign.stitching",
     "streaming": "jaxalign.streaming",
     "alignment_report": "jaxalign.report.alignment_report",

@@ -55,6 +55,7 @@ def execute(blocks: list[Block], name: str) -> None:
     [
         "README.md",
         "docs/quickstart.md",
+        "docs/dynamics.md",
         *(
             pytest.param(f"docs/{name}.md", marks=pytest.mark.slow)
             for name in ("inference", "stitching", "certificates", "equivalences", "identifiability")

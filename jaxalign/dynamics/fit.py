@@ -199,8 +199,10 @@ class _Fitted(NamedTuple):
 def _fit(t: Float[Array, "t"], measured: Measured, tolerance: Array, *, by_range: bool) -> _Fitted:
     """Fits of all trajectories `(t, *b)`."""
     fit = partial(_fit_one, t, tolerance=tolerance, by_range=by_range)
+    places: tuple[Any, ...] = (1, 1, 1, 0, 0)
+    axes = Measured(*places)
     for _ in range(measured.dx2.ndim):
-        fit = jax.vmap(fit, in_axes=(Measured(1, 1, 1, 0, 0),))
+        fit = jax.vmap(fit, in_axes=(axes,))
     return fit(measured)
 
 
@@ -211,7 +213,8 @@ def _fit_one(t: Float[Array, "t"], measured: Measured, *, tolerance: Array, by_r
 
     def errors(rates: Array, every: int = 1) -> Array:
         eta_h, eta_y = jnp.exp(rates[0]), jnp.exp(rates[1])
-        pair = Pair(*seen[:, 0], eta_h * measured.dx2, eta_y, measured.dy2)
+        h, y, w = seen[:, 0]
+        pair = Pair(h, y, w, eta_h * measured.dx2, eta_y, measured.dy2)
         return jnp.stack(closed_form(t[::every], pair)) - seen[:, ::every]
 
     def residuals(rates: Array) -> Array:

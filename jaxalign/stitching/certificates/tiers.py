@@ -106,14 +106,14 @@ def measured_task(
     stitched_risk = baseline = sharpened = math.nan
     if targets is not None:
         check_targets(function, z2, targets)
-        targets = fill_rows(targets, used)
+        filled = fill_rows(targets, used)
         costs = squared if loss is None else loss.function
-        risks = [example_losses(function, outputs, targets, costs) for outputs in (intact, stitched)]
+        risks = [example_losses(function, outputs, filled, costs) for outputs in (intact, stitched)]
         risk, stitched_risk = (float(jnp.sum(shares.astype(v.dtype) * v)) for v in risks)
-        _check_targets_of(function, targets, intact, loss)
-        baseline = _constant_risk(targets, shares, loss)
+        _check_targets_of(function, filled, intact, loss)
+        baseline = _constant_risk(filled, shares, loss)
         if loss is None:
-            sharpened = sharpened_bound(z2, intact, stitched, targets, shares, center=center)
+            sharpened = sharpened_bound(z2, intact, stitched, filled, shares, center=center)
     return MeasuredTask(
         risk=float(risk),
         stitched_risk=stitched_risk,
