@@ -134,9 +134,10 @@ def checked_recording(
         got = value.shape if isinstance(value, jax.ShapeDtypeStruct) else f"a {type(value).__name__}"
         raise ValueError(f"{function}: loss must give one number or one for each example, shape ({len(x)},), got {got}")
     points = np.union1d(np.append(at, 0), kept)
-    # Where training computes what is recorded anyway, it is quicker to write down every step, and take some of them.
+    # Where training computes activations anyway, and pairs are few, every step is written down and some are taken: a
+    # loop of single steps would copy all kernels in each of them.
     written = steps * len(names) * len(pairs) * (members or 1)
-    if batch_size is None and not evaluate and written <= MOST_WRITTEN:
+    if batch_size is None and not evaluate and len(pairs) <= 2 * len(x) and written <= MOST_WRITTEN:
         points = np.arange(steps)
     plan = Plan(steps, at, kept, points[points < steps])
     keys = key

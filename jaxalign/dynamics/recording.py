@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,13 +122,17 @@ class Recordings:
     def __len__(self) -> int:
         return len(self.h)
 
+    def __iter__(self) -> Iterator[Recording]:
+        return map(self.member, range(len(self)))
+
     def member(self, index: int) -> Recording:
         """The recording of one member.
 
         Raises:
           IndexError: for a member that there is not.
         """
-        params, rest = jax.tree.map(lambda leaf: leaf[range(len(self))[index]], self.weights)
+        index = range(len(self))[index]  # JAX takes the last one for any that is too large
+        params, rest = jax.tree.map(lambda leaf: leaf[index], self.weights)
         own = ("h", "y", "w", "loss", "mean_error", "activations", "outputs")
         return Recording(
             steps=self.steps,

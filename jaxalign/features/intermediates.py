@@ -230,34 +230,32 @@ def _add(found: OrderedDict[str, Array], name: str, output: Any) -> None:
     found[key] = output
 
 
-# `nnx.capture` gives the outputs of each module, but not the order of modules. Here the modules of a copy become, for
-# one call, instances of a class that differs in `__call__` only; the classes of the user stay as they are.
+# `nnx.capture` gives the outputs of each module, but not the order of modules. Here the modules of a copy become
+# instances of a class that differs in `__call__` only; those of the user, and their classes, stay as they are.
 
 _note: ContextVar[Callable[[Any, Any], None] | None] = ContextVar("note", default=None)
 
 
 def _call_nnx(module: nnx.Module, x: Array) -> tuple[Any, OrderedDict[str, Array]]:
-    """Outputs of a module, which may change by it, and of its submodules."""
+    """Outputs of a module, which is changed by it and must be a copy, and of its submodules."""
     found: OrderedDict[str, Array] = OrderedDict()
-    paths = {id(m): ".".join(map(str, path)) for path, m in nnx.iter_modules(module) if path}
-    submodules = [m for path, m in nnx.iter_modules(module) if path and hasattr(type(m), "__call__")]  # noqa: B004
+    submodules = [(path, m) for path, m in nnx.iter_modules(module) if path]
+    names = {id(m): ".".join(map(str, path)) for path, m in submodules}
     outside = get_opaque_trace_state()
 
     def note(submodule: Any, output: Any) -> None:
         # What is made inside a transformation within the model is no value outside of it.
-        if id(submodule) in paths and get_opaque_trace_state() == outside:
-            _add(found, paths[id(submodule)], output)
+        if id(submodule) in names and get_opaque_trace_state() == outside:
+            _add(found, names[id(submodule)], output)
 
-    for m in submodules:
-        object.__setattr__(m, "__class__", _noting(type(m)))
+    for _, m in submodules:
+        if callable(m):
+            object.__setattr__(m, "__class__", _noting(type(m)))
     token = _note.set(note)
     try:
-        outputs = module(x)
+        return module(x), found
     finally:
         _note.reset(token)
-        for m in submodules:
-            object.__setattr__(m, "__class__", type(m).__base__)
-    return outputs, found
 
 
 @functools.lru_cache(maxsize=512)

@@ -226,6 +226,9 @@ def test_many_are_as_one_by_one(together, settings):
     settings = {"steps": 8, "pairs": PAIRS, **settings}
     many = record_many(build, MEMBERS, X, Y, optimizer=make_sgd, together=together, **settings)
     assert len(many) == 3
+    assert [one.h.tolist() for one in many] == many.h.tolist()
+    with pytest.raises(IndexError):
+        many.member(3)
     for i in range(3):
         member = {name: values[i] for name, values in MEMBERS.items()}
         own = {**settings, "key": jax.random.fold_in(jax.random.key(5), i)} if "key" in settings else settings
