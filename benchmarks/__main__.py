@@ -19,6 +19,7 @@ TIMED = (
     "stitching",
     "stitching_training",
     "width_models",
+    "dynamics",
 )
 MEASURED = ("accuracy", "memory", "compilation", "inference_validity", "coverage")
 

@@ -51,16 +51,16 @@ class TwoPointFit:
     params: TwoPointParams
     state0: TwoPointState
     t0: Float[Array, ""]
-    sse: Float[Array, "*b"]
-    r2: Float[Array, "*b 3"]
-    nrmse: Float[Array, "*b 3"]
-    loss_sse: Float[Array, "*b"] | None
-    loss_r2: Float[Array, "*b"] | None
-    ratio_endpoint: Float[Array, "*b"]
-    eta_h_identifiable: Bool[Array, "*b"]
-    eta_y_identifiable: Bool[Array, "*b"]
-    converged: Bool[Array, "*b"]
-    steps: Int[Array, "*b"]
+    sse: Float[Array, "..."]
+    r2: Float[Array, "... 3"]
+    nrmse: Float[Array, "... 3"]
+    loss_sse: Float[Array, "..."] | None
+    loss_r2: Float[Array, "..."] | None
+    ratio_endpoint: Float[Array, "..."]
+    eta_h_identifiable: Bool[Array, "..."]
+    eta_y_identifiable: Bool[Array, "..."]
+    converged: Bool[Array, "..."]
+    steps: Int[Array, "..."]
 
     def trajectory(self, t: Any) -> TwoPointState:
         """What the theory says of times from the first one on, as `two_point_trajectory`."""

@@ -22,9 +22,9 @@ class FixedPoint(NamedTuple):
       a_low: $\sqrt{r \Delta_x^2 \Delta_y^2}$: where pairs of small initial weights end.
     """
 
-    h_inf: Float[Array, "*b"]
-    a_high: Float[Array, "*b"]
-    a_low: Float[Array, "*b"]
+    h_inf: Float[Array, "..."]
+    a_high: Float[Array, "..."]
+    a_low: Float[Array, "..."]
 
 
 def conserved(state: TwoPointState, params: TwoPointParams) -> Float[Array, "*b"]:

@@ -54,13 +54,7 @@ def minimize(residuals: Callable[[Array], Array], start: Float[Array, "k"]) -> M
     Stays within 20 of the start in each parameter: rates whose logarithms run away do not matter any more.
     """
     dtype = start.dtype
-    rest = float(jnp.finfo(dtype).eps) ** 0.75
-
-    def looked_at(at: Array, damping: Array, resting: Array, steps: Array) -> _Search:
-        values, jacobian = residuals(at), jax.jacfwd(residuals)(at)
-        return _Search(
-            at, jnp.sum(values * values), jacobian.T @ jacobian, jacobian.T @ values, damping, resting, steps
-        )
+    rest, directions = float(jnp.finfo(dtype).eps) ** 0.75, jnp.eye(start.shape[0], dtype=dtype)
 
     def searching(search: _Search) -> Array:
         return ~search.resting & (search.steps < MAX_STEPS) & (search.damping < _LARGEST_DAMPING)
@@ -71,11 +65,29 @@ def minimize(residuals: Callable[[Array], Array], start: Float[Array, "k"]) -> M
         move = -jnp.linalg.solve(search.normal + search.damping * jnp.diag(scale), search.slope)
         move = jnp.clip(jnp.where(jnp.isfinite(move), move, 0), -_LONGEST_STEP, _LONGEST_STEP)
         at = jnp.clip(search.at + move, start - 20, start + 20)
-        resting = jnp.max(jnp.abs(at - search.at)) < rest
-        new = looked_at(at, search.damping * _EASE, resting, search.steps + 1)
+        values, columns = jax.vmap(lambda way: jax.jvp(residuals, (at,), (way,)), out_axes=(None, 1))(directions)
+        resting = (jnp.max(jnp.abs(at - search.at)) < rest) & (search.steps > 0)
+        new = _Search(
+            at=at,
+            squares=jnp.sum(values * values),
+            normal=columns.T @ columns,
+            slope=columns.T @ values,
+            damping=search.damping * _EASE,
+            resting=resting,
+            steps=search.steps + 1,
+        )
         stay = search._replace(damping=search.damping * _BRACE, resting=resting, steps=search.steps + 1)
         return jax.tree.map(lambda a, b: jnp.where(new.squares < search.squares, a, b), new, stay)
 
-    first = looked_at(start, jnp.asarray(_FIRST_DAMPING, dtype), jnp.asarray(False), jnp.asarray(0, jnp.int32))
+    # Nothing is known at first, so that the first step stays and looks.
+    first = _Search(
+        at=start,
+        squares=jnp.asarray(jnp.inf, dtype),
+        normal=jnp.zeros_like(directions),
+        slope=jnp.zeros_like(start),
+        damping=jnp.asarray(_FIRST_DAMPING / _EASE, dtype),
+        resting=jnp.asarray(False),
+        steps=jnp.asarray(0, jnp.int32),
+    )
     found = jax.lax.while_loop(searching, step, first)
     return Minimum(found.at, found.steps < MAX_STEPS, found.steps)

@@ -12,6 +12,13 @@ from jaxalign.studies.image_study import ImageStudy as ImageStudy
 from jaxalign.studies.image_study import image_study as image_study
 from jaxalign.studies.model_pairs import ModelPairs as ModelPairs
 from jaxalign.studies.model_pairs import compare_models as compare_models
+from jaxalign.studies.two_point_runs import FittedRun as FittedRun
+from jaxalign.studies.two_point_runs import depth_profile as depth_profile
+from jaxalign.studies.two_point_runs import distance_grid as distance_grid
+from jaxalign.studies.two_point_runs import fitted_run as fitted_run
+from jaxalign.studies.two_point_runs import gain_sweep as gain_sweep
+from jaxalign.studies.two_point_runs import run_setting as run_setting
+from jaxalign.studies.two_point_runs import xor_distances as xor_distances
 from jaxalign.studies.wedge_models import WedgeModels as WedgeModels
 from jaxalign.studies.wedge_models import train_wedge_models as train_wedge_models
 from jaxalign.studies.wedges import Wedges as Wedges

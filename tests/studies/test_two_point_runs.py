@@ -1,0 +1,104 @@
+"""The theory beside networks, in small: what section after section of the paper shows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from jaxalign.dynamics import SETTINGS, Setting
+from jaxalign.studies import (
+    depth_profile,
+    distance_grid,
+    fitted_run,
+    gain_sweep,
+    run_setting,
+    xor_distances,
+)
+
+SMALL = Setting(activation="linear", gain=0.1, lr=0.05, width=300, hidden=1, epochs=600, layer=0)
+
+
+def test_settings_are_those_of_trajectories():
+    setting = run_setting("default", width=200)
+    assert (setting.lr, setting.epochs, setting.width) == (0.005, 6000, 200)
+    assert run_setting(SETTINGS["default"]).epochs == 3000
+
+
+def test_a_linear_network_of_two_layers_has_the_rates_of_its_loss():
+    """With half the mean squared error, effective rates are half the learning rate and the mean's is the whole."""
+    run = fitted_run(SMALL, key=0)
+    row = run.row
+    # Effective rates are not those of the weights: readouts across the pair learn too, which the theory leaves out.
+    assert row["eta_h"] == pytest.approx(SMALL.lr / 2, rel=0.05)
+    assert row["eta_y"] == pytest.approx(SMALL.lr / 2, rel=0.15)
+    assert row["eta_ybar"] == pytest.approx(SMALL.lr, rel=0.1)
+    assert min(row["r2_h"], row["r2_y"]) > 0.99
+    assert row["loss_r2"] > 0.99
+    assert row["h_theory"] == pytest.approx(row["h_network"], rel=0.01)
+    assert run.fit.sse.shape == (1,)
+
+
+@pytest.mark.slow
+def test_the_middle_of_a_deep_network_fits_best():
+    run = fitted_run(run_setting("narrow", hidden=8, epochs=3000, gain=1.0), key=0)
+    profile = depth_profile(run)
+    best = int(np.argmin(profile["sse"]))
+    assert 0 < best < 7
+    assert profile["sse"][0] > 3 * profile["sse"][best]
+    assert profile["eta_h"][-1] > profile["eta_h"][0]
+    assert list(profile["layer"]) == list(range(8))
+
+
+def test_small_weights_end_at_the_task_and_large_ones_where_they_were():
+    sweep = gain_sweep(SMALL, [0.05, 2.5], rates=[0.1, 0.02], ratio=1.0, key=0)
+    rich, lazy = sweep["h_network"]
+    assert rich == pytest.approx(np.sqrt(0.5), rel=0.02)
+    assert lazy / sweep["h_start"][1] == pytest.approx(1.0, abs=0.02)
+    np.testing.assert_allclose(sweep["fixed"], sweep["h_network"], rtol=0.05)
+    assert (sweep["loss"] < 1e-4).all()
+
+
+@pytest.mark.slow
+def test_ends_over_a_grid_of_distances_are_predicted_by_one_ratio():
+    grid = distance_grid(replace(SMALL, lr=0.1), key=0, cells=3, fits=2, most_steps=2400)
+    assert grid["finished"].all()
+    assert float(grid["ratio"]) == pytest.approx(1.0, rel=0.2)
+    apart = grid["theory"][:, 1:].ravel(), grid["network"][:, 1:].ravel()
+    assert np.corrcoef(*apart)[0, 1] > 0.999
+
+
+@pytest.mark.slow
+def test_inputs_of_xor_with_one_label_merge_in_a_network_of_small_weights_only():
+    rich = xor_distances(replace(SETTINGS["xor_rich"], width=200), ratio=0.02, key=0)
+    assert rich["loss"] < 1e-3
+    same, other = rich["network"][[0, 1], [3, 2]], rich["network"][[0, 0, 1, 2], [1, 2, 3, 3]]
+    assert same.max() < 0.3 * other.min()
+    assert rich["correlation"] > 0.95
+    lazy = xor_distances(replace(SETTINGS["xor_shallow"], gain=4.0, lr=1e-3), ratio=0.05, key=0)
+    assert lazy["correlation"] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: run_setting("defualt"), ValueError, "did you mean 'default'"),
+        (lambda: run_setting(3), TypeError, "name must be a string or a Setting"),
+        (
+            lambda: gain_sweep(SMALL, [0.1, 0.2], rates=[0.1], ratio=1.0, key=0),
+            ValueError,
+            "rates must be as many as gains",
+        ),
+        (lambda: gain_sweep(SMALL, [], rates=[], ratio=1.0, key=0), ValueError, "gains must name at least one"),
+        (lambda: distance_grid(SMALL, key=0, cells=0), ValueError, "cells must be at least 1"),
+        (lambda: xor_distances(SMALL, ratio=-1.0, key=0), ValueError, "ratio must be positive"),
+    ],
+)
+def test_mistakes_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.filterwarnings("ignore:record")
+def test_a_network_that_diverges_is_an_error():
+    with pytest.raises(ValueError, match="the network diverged with a learning rate of 50 and a gain of 2"):
+        fitted_run(replace(SMALL, lr=50.0, gain=2.0, epochs=50), key=0)
