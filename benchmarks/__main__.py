@@ -21,7 +21,7 @@ TIMED = (
     "width_models",
     "dynamics",
 )
-MEASURED = ("accuracy", "memory", "compilation", "inference_validity", "coverage")
+MEASURED = ("accuracy", "memory", "compilation", "inference_validity", "coverage", "dynamics_reproduction")
 
 
 def main() -> None:
