@@ -77,6 +77,7 @@ def test_small_correlations_have_digits_in_float32(rho):
     np.testing.assert_allclose(both(x, y), exact, rtol=3e-4)
 
 
+@pytest.mark.slow
 def test_shared_directions_and_ranks():
     x, y = X[:, :4].astype(np.float32), Y[:, :4].astype(np.float32)
     mixed = x @ np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)

@@ -79,6 +79,7 @@ def test_values_of_scikit_learn():
             assert float(values[name]) == pytest.approx(1 - missed / total, abs=1e-10), name
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_gradients_equal_finite_differences():
     """Also of the ridge, of a feature that varies on held-out rows only, and beyond the span of few rows."""

@@ -177,6 +177,7 @@ def test_undefined_is_nan():
 DIFFERENTIABLE = [name for name in SCORES if name != "pwcca"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_gradients_equal_finite_differences():
     x, y = X[:20, :4], Y[:20, :5]

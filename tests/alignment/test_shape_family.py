@@ -105,6 +105,7 @@ def test_undefined_is_nan():
             assert np.isnan(value), name
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_gradients_equal_finite_differences():
     x, y = X[:20, :4], Y[:20, :5]

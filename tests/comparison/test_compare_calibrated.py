@@ -40,6 +40,7 @@ def test_each_pair_of_models_is_calibrated_like_its_layers(models):
     assert unlike.calibrated == 0
 
 
+@pytest.mark.slow
 def test_one_side_is_mirrored_and_its_diagonal_is_never_the_best(models):
     result = ja.compare(models, measures=MEASURES, calibrate=19, key=0)
     for name in NAMES:

@@ -68,6 +68,7 @@ def test_float32_recordings_are_fitted_as_well():
     assert float(fit.params.eta_y) == pytest.approx(DEFAULT.eta_y, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_each_layer_is_fitted_by_itself_and_times_may_begin_late(float64):
     times = np.linspace(0, 20, 120)
     cases = [oracle.GOLDEN[name][0] for name in ("one output", "several outputs")]
@@ -104,6 +105,7 @@ def test_pairs_that_break_the_theory_are_told(float64):
     assert np.isfinite(float(fit.params.eta_h))
 
 
+@pytest.mark.slow
 def test_weighting_by_range_counts_all_quantities_alike(float64):
     times = np.linspace(0, 30, 150)
     case = oracle.Case(0.5, 0.01, 1.0, 0.5, 0.25, 0.04, 0.04 - 0.2 * np.sqrt(0.5))  # h is a hundred times w
@@ -116,6 +118,7 @@ def test_weighting_by_range_counts_all_quantities_alike(float64):
     assert float(raw.params.eta_h) != float(ranged.params.eta_h)
 
 
+@pytest.mark.slow
 def test_loss_rate_counts_outputs(float64):
     times = np.linspace(0, 20, 100)
     case = oracle.GOLDEN["one output"][0]

@@ -312,6 +312,7 @@ def test_distances_lower_for_other_machines(name):
     assert exported.platforms == ("cpu", "cuda", "tpu")
 
 
+@pytest.mark.slow
 def test_models_of_different_dimensions_are_compared_in_their_own(float64):
     rng = np.random.default_rng(5)
     f, g = rng.normal(size=(80, 3)), rng.normal(size=(7, 3))
@@ -330,6 +331,7 @@ def test_models_of_different_dimensions_are_compared_in_their_own(float64):
             assert f"dimension {sizes[0]} and {sizes[1]}" in str(result)
 
 
+@pytest.mark.slow
 def test_the_record_has_the_least_correlation_and_the_subset(float64):
     rng = np.random.default_rng(6)
     f, g = rng.normal(size=(80, 2)), rng.normal(size=(6, 2))

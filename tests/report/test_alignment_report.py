@@ -32,6 +32,7 @@ def head_of(kernel):
     return LinearStitch.of(kernel, jnp.zeros(kernel.shape[1], kernel.dtype))
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_functions_they_come_from(float64):
     z1, z2 = jnp.asarray(Z1), jnp.asarray(Z2)
     labels = jnp.asarray(np.argmax(Z2 @ KERNEL + RNG.standard_normal((60, 3)), axis=1), jnp.int32)

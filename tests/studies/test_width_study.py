@@ -110,6 +110,7 @@ def four_models():
     return f, g
 
 
+@pytest.mark.slow
 def test_pairs_are_those_of_identify(float64, four_models):
     f, g = four_models
     logits = np.einsum("snm,scm->snc", f, g)
@@ -163,6 +164,7 @@ def settings(**changes):
     return {"classes": [4], "widths": [4, 8], "seeds": [0, 1, 2], "epochs": 1, **changes}
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     first = width_study(tmp_path / "new", **settings(widths=[4]))
     monkeypatch.setattr("jaxalign.studies.width_files.width_setting", lambda c, width, **_: first[0])
