@@ -128,7 +128,7 @@ def test_the_notebook_on_certificates_runs_and_its_claims_hold(monkeypatch):
             ratios = [tightness[kind, tier][0] for tier in ("t1", "t2", "t3", "t4")]
             assert 1 <= ratios[0] <= ratios[1] <= ratios[2] <= ratios[3]
         assert tightness["squared loss, best readout", "t1"][0] < 4
-        # One pair is at the edge: networks learn a little otherwise on another processor, and then it is on either side.
+        # One pair is at the edge. Networks learn a little otherwise on another processor, which may put it beyond.
         assert tightness["squared loss, best readout", "t1"][1] >= 131
         assert tightness["squared loss, best readout", "t3"][1] == 0
         assert 10 < tightness["squared loss, smooth readout", "t3"][1] < 80
