@@ -43,7 +43,7 @@ def two_point_ode(t: Any, state0: TwoPointState, params: TwoPointParams, *, subs
     Example:
       >>> start, params = TwoPointState(0.25, 0.04, -0.1), TwoPointParams(0.5, 1.0, dx2=1.0, dy2=0.5)
       >>> round(float(two_point_ode(5.0, start, params, substeps=100).h), 4)
-      0.5164
+      0.5157
 
     Reference:
       The equations of van Rossem and Saxe (2024), arXiv:2402.09142, in coordinates derived for this project.

@@ -40,6 +40,7 @@ def alignment_trajectory(
       TypeError: for what is not a floating array, and a measure that is none.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> path = jax.random.normal(jax.random.key(0), (3, 20, 4)).at[1].set(2.0).at[0, :, 0].add(jnp.arange(20.0))
       >>> scores = alignment_trajectory(path)
       >>> scores.shape, round(float(scores[-1]), 3), bool(jnp.isnan(scores[1]))

@@ -112,8 +112,10 @@ def smoothed_distance_matrix(x: Float[Array, "n p"], targets: Float[Array, "n k"
 
     Example:
       >>> x, targets = jnp.array([[0.0], [0.1], [9.0]]), jnp.array([[0.0], [0.0], [1.0]])
-      >>> smoothed_distance_matrix(x, targets).round(1).tolist()
-      [[0.0, 0.0, 17.9], [0.0, 0.0, 17.9], [17.9, 17.9, 0.0]]
+      >>> print(smoothed_distance_matrix(x, targets).round(1))
+      [[ 0.   0.  17.9]
+       [ 0.   0.  17.9]
+       [17.9 17.9  0. ]]
 
     Reference:
       The authors' code for van Rossem and Saxe (2024), arXiv:2402.09142.

@@ -78,7 +78,7 @@ def wide_linear_fixed_point(
     Example:
       >>> params = TwoPointParams(1.0, 1.0, dx2=1.0, dy2=0.5)
       >>> round(float(wide_linear_fixed_point(jnp.array([0.3, -0.1]), jnp.array([0.2, 0.1]), params)), 3)
-      0.737
+      0.734
 
     Reference:
       Derived for this project (docs/dynamics.md).
