@@ -1,19 +1,7 @@
-"""One setting for the whole suite: strict promotion, four fake devices, no silent warnings.
-
-Nearly all time of a test goes into compiling a program that runs once, so XLA is asked not to
-optimize. Set `XLA_FLAGS` to run the suite with other flags, such as those of a user (none).
-"""
+"""One setting for all tests: strict promotion, no silent warnings, no growing heap of programs."""
 
 import gc
-import os
 from pathlib import Path
-
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0 "
-    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
-)
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import numpy as np
@@ -23,6 +11,13 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 MOST_MEMORY_MAPS = 20_000
+#: Files that take a worker minutes: if they came last, the other one would wait.
+LONG_FILES = ("test_notebooks.py", "test_readme.py", "test_measures.py", "test_reorderings.py", "test_certificate.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first."""
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
 
 
 def pytest_collection_finish():
