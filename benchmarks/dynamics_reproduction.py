@@ -10,12 +10,15 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.integrate
-import scipy.optimize
 
 from jaxalign.dynamics import SETTINGS, Setting
 from jaxalign.studies import (
+    ablated_fits,
+    alignment_over_training,
+    context_representations,
     depth_profile,
+    digit_distances,
+    digit_pair,
     distance_grid,
     fitted_run,
     gain_sweep,
@@ -58,7 +61,7 @@ TANH_SWEEP = {
 def rows() -> list[dict[str, Any]]:
     """One row for each result, printed as it comes."""
     found = []
-    for part in (fits, depth, ablations, sweeps, grid, xor):
+    for part in (fits, depth, ablations, sweeps, uncentered, grid, xor, contexts, digits, universality):
         for row in part():
             print(row, flush=True)
             found.append(row)
@@ -90,42 +93,8 @@ def depth() -> list[dict[str, Any]]:
 
 def ablations() -> list[dict[str, Any]]:
     """Errors of the best fit of the equations, and of equations with one term changed, to one network."""
-    run = fitted_run(run_setting("default", width=WIDTH), key=0)
-    steps, h, y, w = run.recording.trajectory(run.setting.layer)
-    every = 20  # of 6001 times: the solver is called hundreds of times
-    t, seen = steps[::every].astype(float), np.stack([h, y, w])[:, ::every].astype(float)
-    rates = np.log([run.row["eta_h"], run.row["eta_y"]])
-
-    def error(logs: np.ndarray, factors: tuple[float, float, float, float]) -> float:
-        double_h, double_y, last, quotient = factors
-        a, b = np.exp(logs)
-
-        def velocity(_: float, z: np.ndarray) -> list[float]:
-            h, y, w = z
-            return [
-                -double_h * a * w,
-                -double_y * w * (b * h + quotient * a * y / h),
-                -(b / 2) * h * (3 * w - y + 0.5) - last * (a / 2) * (w / h) * (y + w),
-            ]
-
-        found = scipy.integrate.solve_ivp(velocity, (0, t[-1]), seen[:, 0], "LSODA", t, rtol=1e-6, atol=1e-9)
-        return every * float(((found.y - seen) ** 2).sum()) if found.y.shape == seen.shape else 1e3
-
-    changed = {
-        "as they are": (1, 1, 1, 1),
-        "y' doubled": (1, 2, 1, 1),
-        "h' doubled": (2, 1, 1, 1),
-        "sign of the last term of w'": (1, 1, -1, 1),
-        "without y / h in y'": (1, 1, 1, 0),
-    }
-    starts = [rates + offset for offset in ([0, 0], [-1, 0], [1, 0], [0, -1], [0, 1])]
-    best = {
-        name: min(
-            scipy.optimize.minimize(error, start, (factors,), "Nelder-Mead", options={"maxfev": 150}).fun
-            for start in starts
-        )
-        for name, factors in changed.items()
-    }
+    found = ablated_fits(fitted_run(run_setting("default", width=WIDTH), key=0))
+    best = dict(zip(found["equations"].tolist(), found["sse"].tolist(), strict=True))
     known = "500 units: .587, 3.2, 1.09, 3.2, 4.4"
     return [{"result": "ablation", "width": WIDTH, **best, "known": known}]
 
@@ -141,6 +110,28 @@ def sweeps() -> list[dict[str, Any]]:
         known = dict(zip(map(str, table), (text for _, text in table.values()), strict=True))
         columns = {column: values.tolist() for column, values in sweep.items()}
         found.append({"result": "initial scale", "network": name, "ratio": ratio, **columns, "known": known})
+    return found
+
+
+def uncentered() -> list[dict[str, Any]]:
+    """Where the theory does not hold: large weights, and a mean output that is far from the mean target."""
+    known = {
+        "gain_1.2": "h grows, ratio positive",
+        "gain_1.4": "1.7 -> .65; 2.48 -> .593, 1.33 -> .711; ratio negative",
+    }
+    found = []
+    for name, text in known.items():
+        for seed in (0, 1):
+            rows = {
+                "paper's points": fitted_run(run_setting(name, width=WIDTH), key=seed).row,
+                "centered": fitted_run(run_setting(name, width=WIDTH), key=seed, centered=True).row,
+            }
+            for points, row in rows.items():
+                fields = ("h_start", "h_network", "ratio_endpoint", "r2_h", "r2_y")
+                chosen = {field: row[field] for field in fields}
+                found.append(
+                    {"result": "uncentered", "setting": name, "points": points, "seed": seed, **chosen, "known": text}
+                )
     return found
 
 
@@ -192,3 +183,62 @@ def xor() -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def contexts() -> list[dict[str, Any]]:
+    """Shares of the variance of a layer that features explain, from large to very small weights."""
+    found = []
+    for name in ("orthogonal_high", "orthogonal_low", "orthogonal_very_low"):
+        for seed in (0, 1):
+            shares = context_representations(SETTINGS[name], key=seed)
+            found.append(
+                {
+                    "result": "context",
+                    "setting": name,
+                    "seed": seed,
+                    "matters": shares["share"][[0, 1], [0, 1]].tolist(),
+                    "does_not": shares["share"][[0, 1], [1, 0]].tolist(),
+                    "loss": float(shares["loss"][-1]),
+                    "known": "small weights compress what does not matter, large ones keep it",
+                }
+            )
+    return found
+
+
+def digits() -> list[dict[str, Any]]:
+    """Distances of digits beside the theory's pattern, and one pair among all of them."""
+    found = digit_distances(key=0)
+    rows: list[dict[str, Any]] = [
+        {
+            "result": "digits",
+            "epochs": int(epochs),
+            "loss": float(loss),
+            "pearson": float(every),
+            "pearson_between_classes": float(between),
+            "known": ".82, between classes .50",
+        }
+        for epochs, loss, (every, between) in zip(found["epochs"], found["loss"], found["correlation"], strict=True)
+    ]
+    rows.append(
+        {"result": "pair of digits", **digit_pair(key=0).row, "known": "qualitative: h about 22, SSE 323.9 on MNIST"}
+    )
+    return rows
+
+
+def universality() -> list[dict[str, Any]]:
+    """Linear CKA among networks that learn the digits, at the start and in the end."""
+    found = alignment_over_training(key=0)
+    names, between = found["names"], found["between"]
+    same = (names[:, None] == names) & ~np.eye(len(names), dtype=bool)
+    other = names[:, None] != names
+    return [
+        {
+            "result": "universality",
+            "step": int(found["steps"][moment]),
+            "same_architecture": float(np.median(between[moment][same])),
+            "other_architecture": float(np.median(between[moment][other])),
+            "least": float(between[moment].min()),
+            "loss": float(found["loss"][:, moment].mean()),
+        }
+        for moment in (0, len(between) // 2, -1)
+    ]

@@ -12,6 +12,7 @@ import typer
 
 from jaxalign._version import __version__
 from jaxalign.cli.defaults import DEFAULT_MEASURES
+from jaxalign.cli.dynamics_command import dynamics_command
 from jaxalign.cli.errors import BAD_INPUT, Problem, ReportingGroup
 from jaxalign.cli.identify_command import identify_command
 
@@ -317,6 +318,9 @@ def certify_command(
 
 
 app.command("identify", short_help="What two models' outputs say of them.", epilog=EXIT_CODES)(identify_command)
+app.command("dynamics", short_help="How two inputs come apart in networks that learn.", epilog=EXIT_CODES)(
+    dynamics_command
+)
 
 
 @app.command("measures", short_help="List measures, kernels, their settings.", epilog=EXIT_CODES)

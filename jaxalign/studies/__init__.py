@@ -1,9 +1,16 @@
 """Floor 6: experiments on real and generated data that need no download."""
 
+from jaxalign.studies import dynamics_drawings as dynamics_drawings
+from jaxalign.studies import dynamics_figures as dynamics_figures
 from jaxalign.studies.cifar10 import Cifar10 as Cifar10
 from jaxalign.studies.cifar10 import load_cifar10 as load_cifar10
 from jaxalign.studies.constructed_pairs import divergence_table as divergence_table
 from jaxalign.studies.constructed_pairs import noise_ladder as noise_ladder
+from jaxalign.studies.context_task import ContextTask as ContextTask
+from jaxalign.studies.context_task import context_representations as context_representations
+from jaxalign.studies.context_task import make_context_task as make_context_task
+from jaxalign.studies.digit_dynamics import digit_distances as digit_distances
+from jaxalign.studies.digit_dynamics import digit_pair as digit_pair
 from jaxalign.studies.digits import Digits as Digits
 from jaxalign.studies.digits import load_digits as load_digits
 from jaxalign.studies.image_models import ImageModels as ImageModels
@@ -12,13 +19,18 @@ from jaxalign.studies.image_study import ImageStudy as ImageStudy
 from jaxalign.studies.image_study import image_study as image_study
 from jaxalign.studies.model_pairs import ModelPairs as ModelPairs
 from jaxalign.studies.model_pairs import compare_models as compare_models
+from jaxalign.studies.two_point_ablations import ablated_fits as ablated_fits
+from jaxalign.studies.two_point_distances import distance_grid as distance_grid
+from jaxalign.studies.two_point_distances import xor_distances as xor_distances
+from jaxalign.studies.two_point_phases import phase_portrait as phase_portrait
 from jaxalign.studies.two_point_runs import FittedRun as FittedRun
+from jaxalign.studies.two_point_runs import compared_runs as compared_runs
 from jaxalign.studies.two_point_runs import depth_profile as depth_profile
-from jaxalign.studies.two_point_runs import distance_grid as distance_grid
+from jaxalign.studies.two_point_runs import fit_recording as fit_recording
 from jaxalign.studies.two_point_runs import fitted_run as fitted_run
 from jaxalign.studies.two_point_runs import gain_sweep as gain_sweep
-from jaxalign.studies.two_point_runs import run_setting as run_setting
-from jaxalign.studies.two_point_runs import xor_distances as xor_distances
+from jaxalign.studies.two_point_training import run_setting as run_setting
+from jaxalign.studies.universality import alignment_over_training as alignment_over_training
 from jaxalign.studies.wedge_models import WedgeModels as WedgeModels
 from jaxalign.studies.wedge_models import train_wedge_models as train_wedge_models
 from jaxalign.studies.wedges import Wedges as Wedges

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxalign.comparison.render import COLORS, missing
+from jaxalign.studies.panels import new_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,18 +16,6 @@ if TYPE_CHECKING:
 
 #: The bounds of theorem 4.7 and the sharper one say something below these distances.
 NONTRIVIAL_PAPER, NONTRIVIAL_TIGHT = 0.25, 0.5**0.5
-
-
-def _new_figure(function: str, columns: int, *, width: float, height: float) -> tuple[Figure, Sequence[Axes]]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing("matplotlib", function) from None
-    figure = Figure(figsize=(width * columns, height), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)[0]
-    for one in axes:
-        one.spines[["top", "right"]].set_visible(False)
-    return figure, axes
 
 
 def embeddings_figure(
@@ -47,7 +36,7 @@ def embeddings_figure(
     Raises:
       ImportError: without matplotlib.
     """
-    figure, axes = _new_figure("embeddings_figure", len(models), width=4.2, height=4.4)
+    figure, axes = new_panels("embeddings_figure", len(models), width=4.2, height=4.4)
     names = [str(label) for label in range(int(np.max(labels)) + 1)] if names is None else names
     for panel, (title, (f, g)) in zip(axes, models.items(), strict=True):
         draw_embeddings(panel, np.asarray(f), np.asarray(g), np.asarray(labels), names)
@@ -105,7 +94,7 @@ def divergence_figure(table: Mapping[str, np.ndarray]) -> Figure:
     Raises:
       ImportError: without matplotlib.
     """
-    figure, (left, right) = _new_figure("divergence_figure", 2, width=5, height=3.8)
+    figure, (left, right) = new_panels("divergence_figure", 2, width=5, height=3.8)
     left.semilogy(table["norm"], table["kl"], "o-", color=COLORS[0], label="KL divergence (nats)")
     left.semilogy(table["norm"], table["nll"], "s--", color=COLORS[1], label="negative log-likelihood (nats)")
     left.set_title("Two models become one distribution ...", fontsize=11)
@@ -134,7 +123,7 @@ def width_figure(settings: Sequence[Any]) -> Figure:
       ImportError: without matplotlib.
     """
     tasks = sorted({setting.classes for setting in settings})
-    figure, axes = _new_figure("width_figure", len(tasks), width=4.2, height=3.8)
+    figure, axes = new_panels("width_figure", len(tasks), width=4.2, height=3.8)
     for panel, classes in zip(axes, tasks, strict=True):
         chosen = sorted((s for s in settings if s.classes == classes), key=lambda setting: setting.width)
         chosen = [s for s in chosen if len(s.pairs.among(s.kept))]
@@ -179,7 +168,7 @@ def likeness_figure(settings: Sequence[Any]) -> Figure:
       ImportError: without matplotlib.
     """
     tasks = sorted({setting.classes for setting in settings})
-    figure, axes = _new_figure("likeness_figure", len(tasks), width=4.2, height=3.8)
+    figure, axes = new_panels("likeness_figure", len(tasks), width=4.2, height=3.8)
     for panel, classes in zip(axes, tasks, strict=True):
         pairs = [setting.pairs.among(setting.kept) for setting in settings if setting.classes == classes]
         kl, apart, same = (np.concatenate([getattr(p, name) for p in pairs]) for name in ("kl", "d_fg", "same_order"))
@@ -206,7 +195,7 @@ def bound_figure(groups: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]
     Raises:
       ImportError: without matplotlib.
     """
-    figure, axes = _new_figure("bound_figure", len(groups), width=4.6, height=3.8)
+    figure, axes = new_panels("bound_figure", len(groups), width=4.6, height=3.8)
     for panel, (title, parts) in zip(axes, groups.items(), strict=True):
         for row, (name, (llv, apart)) in enumerate(parts.items()):
             panel.scatter(llv, apart, s=6, alpha=0.5, linewidths=0, color=COLORS[row % len(COLORS)], label=name)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jaxalign.comparison.render import COLORS, missing
+from jaxalign.comparison.render import COLORS
 from jaxalign.studies.identifiability_figures import draw_embeddings
 from jaxalign.studies.image_study import ImageStudy
+from jaxalign.studies.panels import new_panels
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLUMNS = 5
@@ -28,8 +27,9 @@ def embeddings_figure(study: ImageStudy) -> Figure:
       ImportError: when matplotlib is not installed.
     """
     models, shown = study.models, min(len(study.labels), _MOST_POINTS)
-    columns = min(_COLUMNS, len(models.seeds))
-    figure, grid = _panels("embeddings_figure", math.ceil(len(models.seeds) / columns), columns, 3.4)
+    figure, grid = new_panels(
+        "embeddings_figure", len(models.seeds), width=3.4, height=3.4, most_columns=_COLUMNS, margin=0.8
+    )
     for i, seed in enumerate(models.seeds):
         panel = grid[i]
         draw_embeddings(panel, models.f[i, :shown], models.g[i], study.labels[:shown], study.names)
@@ -37,8 +37,6 @@ def embeddings_figure(study: ImageStudy) -> Figure:
         if study.orders is not None:
             title += f"\n{' '.join(map(str, study.orders[i]))}"
         panel.set_title(title, fontsize=9)
-    for panel in grid[len(models.seeds) :]:
-        panel.set_axis_off()
     handles, names = grid[0].get_legend_handles_labels()
     numbered = [name if name == str(i) else f"{i} {name}" for i, name in enumerate(names)]
     figure.legend(handles, numbered, loc="outside lower center", ncols=10, fontsize=8, frameon=False, markerscale=3)
@@ -53,22 +51,12 @@ def losses_figure(studies: Sequence[ImageStudy]) -> Figure:
     Raises:
       ImportError: when matplotlib is not installed.
     """
-    figure, grid = _panels("losses_figure", 1, len(studies), 4)
+    figure, grid = new_panels("losses_figure", len(studies), width=4, height=4, margin=0.8)
     for panel, study in zip(grid, studies, strict=True):
         panel.scatter(study.loss_differences, study.pairs.cca_f, s=18, alpha=0.7, linewidths=0, color=COLORS[0])
         panel.set_title(f"{study.data}, {study.dimension} dimensions, {len(study.pairs)} pairs", fontsize=10)
         panel.set_xlabel("difference of test losses (nats)")
         panel.set_xlim(left=0)
         panel.set_ylim(0, 1)
-        panel.spines[["top", "right"]].set_visible(False)
     grid[0].set_ylabel("$m_{CCA}$ of embeddings")
     return figure
-
-
-def _panels(function: str, rows: int, columns: int, side: float) -> tuple[Figure, list[Axes]]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing("matplotlib", function) from None
-    figure = Figure(figsize=(side * columns, side * rows + 0.8), layout="constrained")
-    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())

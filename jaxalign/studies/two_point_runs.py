@@ -1,19 +1,13 @@
-"""The two-point theory beside trained networks: one run, its depth, its initial scale, many distances, and XOR."""
+"""The two-point theory fitted to trained networks: one run, its layers, and from small to large initial weights."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import nnx
 
-from jaxalign._core.checks import check_distinct, check_integer, check_positive, describe, nearest
+from jaxalign._core.checks import check_distinct, check_integer, check_positive
 from jaxalign._core.keys import as_key
 from jaxalign._core.typing import Array, Float
 from jaxalign.dynamics import (
@@ -23,78 +17,125 @@ from jaxalign.dynamics import (
     TwoPointFit,
     TwoPointParams,
     TwoPointState,
-    final_distance_matrix,
     fit_two_point,
     fixed_point,
-    record,
+    loss_curve,
     two_points,
 )
+from jaxalign.studies.two_point_training import check_settings, run_setting, train_setting
 
-XOR_INPUTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
-XOR_TARGETS = np.array([[0], [1], [1], [0]], np.float32)
+#: The settings of the default comparison.
+COMPARED = ("default", "relu", "tanh", "skip", "narrow", "shallow", "two_layer")
+#: Deep networks as wide as the authors', 500, take minutes on a few cores; 200 shows the same.
+WIDTH = 200
 
 
 @dataclass(frozen=True, eq=False)
 class FittedRun:
-    """One network, trained on a pair of inputs, and the theory fitted to it.
+    """One pair of inputs in a network that was trained, and the theory fitted to every hidden layer.
 
     Attributes:
-      setting: the network, and how it was trained.
-      recording: of all its hidden layers, over all steps.
-      fit: of every hidden layer, arrays `(layers,)`; `eta_ybar` and the loss are fitted for each.
+      recording: of the layers, at `T` steps.
+      pair: which of its pairs.
+      layer: the layer that is looked at first, its place in `recording.layers`.
+      fit: of every layer, arrays `(layers,)`; `eta_ybar` and the loss of the pair are fitted for each.
       h_inf: where the fitted theory ends, `(layers,)`.
     """
 
-    setting: Setting
     recording: Recording
+    pair: int
+    layer: int
     fit: TwoPointFit
     h_inf: Float[np.ndarray, "layers"]
 
     @property
     def row(self) -> dict[str, float]:
-        """What the layer that the authors looked at gives: R², errors, rates, and ends of network and theory."""
-        at = self.setting.layer
-        fit, recorded = self.fit, self.recording
+        """What `layer` gives: R², errors, rates, and ends of network and theory."""
+        at, fit = self.layer, self.fit
+        _, h, _, _ = self.recording.trajectory(at, self.pair)
         return {
             **{f"r2_{name}": float(fit.r2[at, i]) for i, name in enumerate("hyw")},
             "sse": float(fit.sse[at]),
             "eta_h": float(fit.params.eta_h[at]),
             "eta_y": float(fit.params.eta_y[at]),
             "eta_ybar": float(fit.params.eta_ybar[at]),
-            "h_start": float(recorded.h[0, at, 0]),
-            "h_network": float(recorded.h[-1, at, 0]),
+            "h_start": float(h[0]),
+            "h_network": float(h[-1]),
             "h_theory": float(self.h_inf[at]),
             "loss_r2": float(fit.loss_r2[at]),  # type: ignore[index]
             "loss_sse": float(fit.loss_sse[at]),  # type: ignore[index]
             "ratio_endpoint": float(fit.ratio_endpoint[at]),
         }
 
+    @property
+    def curves(self) -> dict[str, np.ndarray]:
+        """Network and theory at every recorded step, of `layer`: arrays `(T,)`.
 
-def run_setting(name: str | Setting, **changes: Any) -> Setting:
-    """A setting of the authors by name, as they trained it for trajectories: half the learning rate, twice the steps.
+        `steps`; `h`, `y`, `w` and `loss` of the network, and as `h_theory` and so on of the theory. The loss is half
+        the squared error of the pair, the mean over both inputs and the sum over outputs.
+        """
+        at, recorded = self.layer, self.recording
+        steps, h, y, w = recorded.trajectory(at, self.pair)
+        theory = self.fit.trajectory(steps)
+        mean_error = recorded.mean_error[:, self.pair]
+        loss = loss_curve(steps - steps[0], theory, self.fit.params, mean_error[0])
+        measured = {"h": h, "y": y, "w": w, "loss": pair_loss(y, w, recorded.dy2[self.pair], mean_error)}
+        predicted = {**theory._asdict(), "loss": loss}
+        return {
+            "steps": steps,
+            **measured,
+            **{f"{name}_theory": np.asarray(values[:, at]) for name, values in predicted.items()},
+        }
+
+
+def pair_loss(y: np.ndarray, w: np.ndarray, dy2: float, mean_error: np.ndarray) -> np.ndarray:
+    r"""The loss of a pair: $\frac12 |\bar y - \bar y^*|^2 + \frac18 |e|^2$, errors of mean and difference."""
+    return mean_error / 2 + (2 * w - y + dy2) / 8  # |e|² = 2 w - y + dy2
+
+
+def fit_recording(recording: Recording, *, layer: str | int, pair: int = 0) -> FittedRun:
+    """Fit the theory to what one pair of inputs did in every recorded layer.
 
     Args:
-      name: one of `jaxalign.dynamics.SETTINGS`, or a setting, of which nothing is halved.
-      changes: fields of it that shall be others, such as `width=200`.
+      recording: of `jaxalign.dynamics.record`, of any network.
+      layer: the one to look at first, by name or by its place, from 0.
+      pair: its place in `recording.pairs`.
 
     Raises:
-      ValueError: for an unknown name.
-      TypeError: for what is neither, and fields that there are not.
+      ValueError: for a layer that was not recorded, and a pair whose inputs are the same.
+      IndexError: for a pair that was not recorded.
 
     Example:
-      >>> run_setting("default", width=200).epochs
-      6000
+      >>> import optax
+      >>> from flax import nnx
+      >>> from jaxalign.dynamics import MLP, record
+      >>> net = MLP(width=20, hidden=2, rngs=nnx.Rngs(0), gain=0.5)
+      >>> recording = record(net, *two_points(centered=True), optimizer=optax.sgd(0.1), steps=300)
+      >>> run = fit_recording(recording, layer="hidden.1")
+      >>> bool(run.row["r2_y"] > 0.95), run.fit.sse.shape
+      (True, (2,))
+
+    Reference:
+      van Rossem and Saxe (2024), arXiv:2402.09142.
     """
-    if isinstance(name, Setting):
-        return replace(name, **changes)
-    if not isinstance(name, str):
-        raise TypeError(f"run_setting: name must be a string or a Setting, got {describe(name)}")
-    if name not in SETTINGS:
-        raise ValueError(
-            f"run_setting: name must be one of {', '.join(SETTINGS)}, got {name!r}{nearest(name, SETTINGS)}"
-        )
-    setting = SETTINGS[name]
-    return replace(replace(setting, lr=setting.lr / 2, epochs=2 * setting.epochs), **changes)
+    recording.trajectory(layer, pair)  # says what is wrong with either
+    place = recording.layers.index(layer) if isinstance(layer, str) else range(len(recording.layers))[layer]
+    layers = len(recording.layers)
+
+    def of_each(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values[..., None], layers, axis=-1)
+
+    y, w, mean_error = (z[:, pair] for z in (recording.y, recording.w, recording.mean_error))
+    dx2, dy2 = recording.dx2[pair], recording.dy2[pair]
+    fit = fit_two_point(
+        recording.steps,
+        TwoPointState(recording.h[:, :, pair], of_each(y), of_each(w)),
+        dx2,
+        dy2,
+        loss=of_each(pair_loss(y, w, dy2, mean_error)),
+        m0=of_each(mean_error[0]),
+    )
+    return FittedRun(recording, pair, place, fit, np.asarray(fixed_point(fit.state0, fit.params).h_inf))
 
 
 def fitted_run(
@@ -116,6 +157,7 @@ def fitted_run(
       ValueError: for values out of range, and for a network that diverged.
 
     Example:
+      >>> from jaxalign.studies import run_setting
       >>> run = fitted_run(run_setting("two_layer", width=50, epochs=400, lr=0.05), key=0)
       >>> bool(run.row["r2_y"] > 0.99)
       True
@@ -123,18 +165,55 @@ def fitted_run(
     Reference:
       van Rossem and Saxe (2024), arXiv:2402.09142.
     """
-    recording = _trained(setting, as_key("fitted_run", key), *two_points(dx2, dy2, centered=centered))
-    layers = len(recording.layers)
-    state = TwoPointState(recording.h[:, :, 0], *(np.repeat(z, layers, axis=1) for z in (recording.y, recording.w)))
-    fit = fit_two_point(
-        recording.steps,
-        state,
-        dx2,
-        dy2,
-        loss=np.repeat(recording.loss[:, None], layers, axis=1),
-        m0=np.repeat(recording.mean_error[0], layers),
-    )
-    return FittedRun(setting, recording, fit, np.asarray(fixed_point(fit.state0, fit.params).h_inf))
+    points = two_points(dx2, dy2, centered=centered)
+    return fit_recording(train_setting(setting, as_key("fitted_run", key), *points), layer=setting.layer)
+
+
+def compared_runs(
+    names: Sequence[str] = COMPARED,
+    *,
+    key: Array | int = 0,
+    width: int = WIDTH,
+    epochs: int | None = None,
+    dx2: float = 1.0,
+    dy2: float = 0.5,
+    centered: bool = False,
+    each: Callable[[str], None] = lambda name: None,
+) -> dict[str, FittedRun]:
+    """Networks of several settings, trained on the same two points, each with the theory fitted to it.
+
+    Args:
+      names: of `jaxalign.dynamics.SETTINGS`, as trajectories were run: half the learning rate, twice the epochs.
+      key: for initial weights, the same for all.
+      width: of hidden layers, at most: settings of fewer units stay as they are.
+      epochs: steps of each, in place of those of the setting.
+      dx2: squared distance of the inputs.
+      dy2: squared distance of the targets.
+      centered: inputs and targets around 0.
+      each: called with the name of each before it is trained.
+
+    Returns:
+      Name -> `FittedRun`.
+
+    Raises:
+      ValueError: for unknown names, numbers out of range, and networks that diverge.
+      TypeError: for numbers of another type.
+
+    Reference:
+      van Rossem and Saxe (2024), arXiv:2402.09142.
+    """
+    function = "compared_runs"
+    check_settings(function, "names", names)
+    check_integer(function, "width", width, minimum=1)
+    if epochs is not None:
+        check_integer(function, "epochs", epochs, minimum=2)
+    runs = {}
+    for name in names:
+        each(name)
+        setting = run_setting(name, width=min(width, SETTINGS[name].width))
+        setting = setting if epochs is None else replace(setting, epochs=epochs)
+        runs[name] = fitted_run(setting, key=key, dx2=dx2, dy2=dy2, centered=centered)
+    return runs
 
 
 def depth_profile(run: FittedRun) -> dict[str, np.ndarray]:
@@ -154,7 +233,7 @@ def depth_profile(run: FittedRun) -> dict[str, np.ndarray]:
         "sse": np.asarray(run.fit.sse),
         "eta_h": np.asarray(run.fit.params.eta_h),
         "eta_y": np.asarray(run.fit.params.eta_y),
-        "h_network": run.recording.h[-1, :, 0],
+        "h_network": run.recording.h[-1, :, run.pair],
         "h_theory": run.h_inf,
     }
 
@@ -182,6 +261,7 @@ def gain_sweep(
       ValueError: for values out of range, other lengths, and a network that diverged.
 
     Example:
+      >>> from jaxalign.studies import run_setting
       >>> small = run_setting("two_layer", width=50, epochs=300)
       >>> sweep = gain_sweep(small, [0.1, 2.0], rates=[0.1, 0.02], ratio=1.0, key=0)
       >>> bool(abs(sweep["h_network"][1] / sweep["h_start"][1] - 1) < 0.05)
@@ -205,132 +285,3 @@ def gain_sweep(
         rows.append((gain, row["h_start"], row["h_network"], float(fixed), row["h_theory"], run.recording.loss[-1]))
     columns = np.array(rows, float).T
     return dict(zip(("gain", "h_start", "h_network", "fixed", "own", "loss"), columns, strict=True))
-
-
-def distance_grid(
-    setting: Setting,
-    *,
-    key: Array | int,
-    cells: int = 5,
-    fits: int = 4,
-    most_steps: int = 40_000,
-    least_loss: float = 1e-4,
-) -> dict[str, np.ndarray]:
-    """Ends of networks and of the theory over a grid of distances of inputs and of targets.
-
-    One ratio of rates for all, the ratio of the mean rates of several fits. Each cell is a network of its own seed,
-    trained until its loss is small.
-
-    Args:
-      setting: of `run_setting`.
-      key: for all initial weights.
-      cells: of the grid, along each side; inputs are 0.5 to 1.5 apart, targets 0 to 1.
-      fits: how many runs the ratio is taken from.
-      most_steps: of each cell.
-      least_loss: at which training counts as finished.
-
-    Returns:
-      `dx` and `dy`, distances `(cells,)`; `theory` and `network`, squared distances `(cells, cells)`; `finished`,
-      booleans `(cells, cells)`; `ratio`, a number.
-
-    Raises:
-      ValueError, TypeError: for numbers out of range.
-
-    Reference:
-      van Rossem and Saxe (2024), arXiv:2402.09142.
-    """
-    name = "distance_grid"
-    for argument, value in (("cells", cells), ("fits", fits), ("most_steps", most_steps)):
-        check_integer(name, argument, value, minimum=1)
-    check_positive(name, "least_loss", least_loss)
-    for_fits, for_cells = jax.random.split(as_key(name, key))
-    rows = [fitted_run(setting, key=one).row for one in jax.random.split(for_fits, fits)]
-    ratio = np.mean([row["eta_h"] for row in rows]) / np.mean([row["eta_y"] for row in rows])
-    dx, dy = np.linspace(0.5, 1.5, cells), np.linspace(0.0, 1.0, cells)
-    theory, network, finished = (np.zeros((cells, cells)) for _ in range(3))
-    at, part = setting.layer, replace(setting, epochs=min(setting.epochs, most_steps))
-    for (i, j), one in zip(np.ndindex(cells, cells), jax.random.split(for_cells, cells * cells), strict=True):
-        x, y = two_points(float(dx[i]) ** 2, float(dy[j]) ** 2)
-        recording = first = _trained(part, one, x, y, ends=True)
-        steps = part.epochs
-        while recording.loss[-1] > least_loss and steps < most_steps:
-            recording = _recorded(recording.model, part, x, y, ends=True)
-            steps += part.epochs
-        state = TwoPointState(*(float(z) for z in (first.h[0, at, 0], first.y[0, 0], first.w[0, 0])))
-        theory[i, j] = fixed_point(state, TwoPointParams(ratio, 1.0, dx[i] ** 2, dy[j] ** 2)).h_inf
-        network[i, j], finished[i, j] = recording.h[-1, at, 0], recording.loss[-1] <= least_loss
-    return {
-        "dx": dx,
-        "dy": dy,
-        "theory": theory,
-        "network": network,
-        "finished": finished.astype(bool),
-        "ratio": np.asarray(ratio),
-    }
-
-
-def xor_distances(setting: Setting, *, ratio: float, key: Array | int) -> dict[str, np.ndarray]:
-    """Squared distances of the four inputs of XOR in the end: in a network, and as if each pair were alone.
-
-    Args:
-      setting: such as `SETTINGS["xor_rich"]`, which the authors used as they are.
-      ratio: of the rates of the theory.
-      key: for the initial weights.
-
-    Returns:
-      `theory` and `network`, `(4, 4)`; `correlation` of their square roots over the six pairs; `loss`, in the end.
-
-    Raises:
-      ValueError: for a ratio that is not positive, and for a network that diverged.
-
-    Reference:
-      van Rossem and Saxe (2024), arXiv:2402.09142.
-    """
-    check_positive("xor_distances", "ratio", ratio)
-    at, key = setting.layer, as_key("xor_distances", key)
-    # Their loss has no half here, which is twice the learning rate.
-    recording = _trained(replace(setting, lr=2 * setting.lr), key, XOR_INPUTS, XOR_TARGETS, ends=True)
-
-    def matrix(values: Any) -> Array:
-        full = np.zeros((4, 4), np.float32)
-        full[tuple(recording.pairs.T)] = values
-        return jnp.asarray(full + full.T)
-
-    start = (matrix(z) for z in (recording.h[0, at], recording.y[0], recording.dx2, recording.dy2))
-    theory = np.asarray(final_distance_matrix(*start, ratio=ratio))
-    network = np.asarray(matrix(recording.h[-1, at]))
-    both = [np.sqrt(z[np.triu_indices(4, 1)]) for z in (theory, network)]
-    correlation = np.corrcoef(both)[0, 1]
-    return {
-        "theory": theory,
-        "network": network,
-        "correlation": np.asarray(correlation),
-        "loss": np.asarray(recording.loss[-1]),
-    }
-
-
-def _trained(setting: Setting, key: Array, x: Any, y: Any, *, ends: bool = False) -> Recording:
-    rngs = nnx.Rngs(jax.random.fold_in(key, 0), dropout=jax.random.fold_in(key, 1))
-    return _recorded(setting.network(rngs=rngs, inputs=x.shape[1], outputs=y.shape[1]), setting, x, y, ends=ends)
-
-
-def _recorded(network: Any, setting: Setting, x: Any, y: Any, *, ends: bool) -> Recording:
-    """A recording of all hidden layers, of all steps or of both ends.
-
-    Raises:
-      ValueError: for a network that diverged.
-    """
-    at = [0, setting.epochs] if ends else None
-    x, y = (jnp.asarray(z, jnp.float32) for z in (x, y))
-    recording = record(
-        network, x, y, optimizer=_optimizer(setting.optimizer, setting.lr), steps=setting.epochs, at=at, progress=False
-    )
-    if not np.isfinite(recording.loss).all():
-        raise ValueError(f"the network diverged with a learning rate of {setting.lr:g} and a gain of {setting.gain:g}")
-    return recording
-
-
-@cache
-def _optimizer(name: str, rate: float) -> optax.GradientTransformation:
-    """The same object for the same rate, so that networks of one shape share a program."""
-    return {"sgd": optax.sgd, "adam": optax.adam}[name](rate)

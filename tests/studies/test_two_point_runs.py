@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+import optax
 import pytest
+from flax import nnx
 
-from jaxalign.dynamics import SETTINGS, Setting
+from jaxalign.dynamics import SETTINGS, Setting, record
 from jaxalign.studies import (
     depth_profile,
     distance_grid,
+    fit_recording,
     fitted_run,
     gain_sweep,
     run_setting,
@@ -36,6 +39,39 @@ def test_a_linear_network_of_two_layers_has_the_rates_of_its_loss():
     assert row["loss_r2"] > 0.99
     assert row["h_theory"] == pytest.approx(row["h_network"], rel=0.01)
     assert run.fit.sse.shape == (1,)
+
+
+def test_a_recording_of_any_network_is_fitted_by_the_name_of_a_layer():
+    """Three inputs and two outputs: the loss is that of the pair, not of all."""
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.first, self.second = nnx.Linear(2, 8, rngs=rngs), nnx.Linear(8, 2, rngs=rngs)
+
+        def __call__(self, x):
+            return self.second(self.first(x))
+
+    x, y = (np.random.default_rng(i).normal(size=(3, 2)).astype(np.float32) for i in (0, 1))
+    recording = record(
+        Net(nnx.Rngs(0)),
+        x,
+        y,
+        optimizer=optax.sgd(0.05),
+        steps=150,
+        layers="first",
+        pairs=[(0, 1), (0, 2)],
+        kept=[0, 150],
+    )
+    run = fit_recording(recording, layer="first", pair=1)
+    np.testing.assert_array_equal(run.curves["h"], recording.h[:, 0, 1])
+    outputs = recording.outputs[:, [0, 2]]
+    expected = np.sum((outputs - y[[0, 2]]) ** 2, axis=(1, 2)) / 4
+    np.testing.assert_allclose(run.curves["loss"][[0, 150]], expected, rtol=1e-5)
+    assert run.curves["loss_theory"][0] == pytest.approx(expected[0], rel=1e-5)
+    assert run.layer == 0
+    np.testing.assert_allclose(run.curves["h_theory"], run.fit.trajectory(recording.steps).h[:, 0], rtol=1e-6)
+    with pytest.raises(ValueError, match="did you mean 'first'"):
+        fit_recording(recording, layer="frist")
 
 
 @pytest.mark.slow
@@ -82,7 +118,7 @@ def test_inputs_of_xor_with_one_label_merge_in_a_network_of_small_weights_only()
     ("call", "error", "message"),
     [
         (lambda: run_setting("defualt"), ValueError, "did you mean 'default'"),
-        (lambda: run_setting(3), TypeError, "name must be a string or a Setting"),
+        (lambda: run_setting(3), TypeError, "name must be names, got"),
         (
             lambda: gain_sweep(SMALL, [0.1, 0.2], rates=[0.1], ratio=1.0, key=0),
             ValueError,
