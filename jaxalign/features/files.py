@@ -91,7 +91,6 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Any], *, ids: Any = 
     Raises:
       ValueError: when layers or ids are not as above; `FeatureFileError` when they do not fit the format.
       TypeError: when `arrays` is not a mapping of arrays.
-      ImportError: for `.safetensors` without the package.
       OSError: when the file cannot be written (no such folder, disk full, no permission).
     """
     path = Path(path)

@@ -1,4 +1,4 @@
-"""What the submodules of a Flax model put out, as a pure function of the model and its input."""
+"""What the layers of a model put out, as a pure function of the model and its input."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import jax
 from flax import linen, nnx
 from jax.extend.core import get_opaque_trace_state
 
-from jaxalign._core.checks import as_array, describe, nearest
-from jaxalign._core.typing import Array, Float
+from jaxalign._core.checks import describe, nearest
+from jaxalign._core.typing import Array
+from jaxalign.features.calls import add_named, apply_to, as_arguments, as_input
+from jaxalign.features.named import NamedFunction
 
 #: Parameters, and what else a model holds: statistics, states of generators, fixed arrays.
 Weights = tuple[Any, Any]
 
 
-def intermediates(
-    model: Any, x: Float[Array, "n *features"], *, layers: str | Sequence[str] = "*"
-) -> tuple[Any, OrderedDict[str, Array]]:
+def intermediates(model: Any, x: Any, *, layers: str | Sequence[str] = "*") -> tuple[Any, OrderedDict[str, Array]]:
     """Outputs of a model, and of those of its submodules whose names match.
 
     A submodule is named by its path, with dots (`"layers.3"`, `"encoder.block.0.mlp"`). One that is called more than
@@ -32,8 +32,10 @@ def intermediates(
     of batches, is dropped: the model stays as it was. Nothing has to be sown for it.
 
     Args:
-      model: an NNX module, or a pair of a Linen module and its variables, that takes `x`.
-      x: the input, one row an example.
+      model: an NNX module; a pair of a Linen module and its variables; or a function, whose layers are the values that
+        it names with `jax.ad_checkpoint.checkpoint_name` (not within loops and branches) and, if it returns a mapping,
+        the entries of that.
+      x: the input, one row an example: an array, a tuple of what the model takes in order, or a mapping by name.
       layers: a pattern of names as for file names (`*`, `?` and `[...]`; `*` also takes dots in), or a list of them.
 
     Returns:
@@ -55,8 +57,8 @@ def intermediates(
       >>> list(intermediates(model, jnp.ones((4, 2)), layers="*.0")[1])
       ['layers.0']
     """
-    x = as_array("intermediates", "x", x)
-    network, params, rest = as_network("intermediates", model)
+    x = as_input("intermediates", x)
+    network, params, rest = as_capturable("intermediates", model)
     outputs, found, _ = network.run(params, rest, x)
     names = matching("intermediates", found, layers)
     return outputs, OrderedDict((name, found[name]) for name in names)
@@ -66,8 +68,8 @@ def layer_names(model: Any, x: Any, *, layers: str | Sequence[str] = "*") -> lis
     """Names of the submodules of a model that match, in the order in which they finish; nothing is computed.
 
     Args:
-      model: an NNX module, or a pair of a Linen module and its variables.
-      x: its input, or a `jax.ShapeDtypeStruct` of it.
+      model: a module or a function, as in `intermediates`.
+      x: its input, or `jax.ShapeDtypeStruct` in place of arrays.
       layers: a pattern of names, or a list of them, as in `intermediates`.
 
     Returns:
@@ -83,8 +85,8 @@ def layer_names(model: Any, x: Any, *, layers: str | Sequence[str] = "*") -> lis
       >>> layer_names((model, model.init(jax.random.key(0), x)), x)
       ['layers_0', 'layers_2']
     """
-    network, params, rest = as_network("layer_names", model)
-    x = x if isinstance(x, jax.ShapeDtypeStruct) else as_array("layer_names", "x", x)
+    network, params, rest = as_capturable("layer_names", model)
+    x = as_input("layer_names", x)
     _, found, _ = jax.eval_shape(network.run, params, rest, x)
     return matching("layer_names", found, layers)
 
@@ -122,7 +124,7 @@ class NnxNetwork:
     graphdef: nnx.GraphDef
 
     def run(
-        self, params: Any, rest: Any, x: Array, *, key: Array | None = None, evaluate: bool = False
+        self, params: Any, rest: Any, x: Any, *, key: Array | None = None, evaluate: bool = False
     ) -> tuple[Any, OrderedDict[str, Array], Any]:
         """Outputs, those of all submodules, and what the module holds afterwards besides parameters.
 
@@ -151,7 +153,7 @@ class LinenNetwork:
     module: linen.Module
 
     def run(
-        self, params: Any, rest: Any, x: Array, *, key: Array | None = None, evaluate: bool = False
+        self, params: Any, rest: Any, x: Any, *, key: Array | None = None, evaluate: bool = False
     ) -> tuple[Any, OrderedDict[str, Array], Any]:
         """Outputs, those of all submodules, and the other variables afterwards.
 
@@ -170,12 +172,14 @@ class LinenNetwork:
             calls.append(".".join(module.path))
             return True
 
+        arguments, keywords = as_arguments(x)
         outputs, changed = self.module.apply(
             {"params": params, **rest},
-            x,
+            *arguments,
             rngs=None if key is None else {"dropout": key, "default": jax.random.fold_in(key, 1)},
             mutable=[*rest, "intermediates"],
             capture_intermediates=noted,
+            **keywords,
         )
         sown = dict(changed)
         tree = sown.pop("intermediates", {})
@@ -185,7 +189,7 @@ class LinenNetwork:
             values = functools.reduce(lambda t, part: t.get(part, {}), name.split("."), tree).get("__call__", ())
             number = seen[name] = seen.get(name, 0) + 1
             if number <= len(values):
-                _add(found, name, values[number - 1])
+                add_named(found, name, values[number - 1])
         return outputs, found, rest if evaluate else {**rest, **sown}
 
     def model(self, params: Any, rest: Any) -> Any:
@@ -194,6 +198,13 @@ class LinenNetwork:
 
 
 Network = NnxNetwork | LinenNetwork
+
+
+def as_capturable(function: str, model: Any) -> tuple[Network | NamedFunction, Any, Any]:
+    """As `as_network`, and functions, which have no parameters."""
+    if callable(model) and not isinstance(model, (nnx.Module, linen.Module, type)):
+        return NamedFunction(model), {}, {}
+    return as_network(function, model)
 
 
 def as_network(function: str, model: Any) -> tuple[Network, Any, Any]:
@@ -219,24 +230,13 @@ def as_network(function: str, model: Any) -> tuple[Network, Any, Any]:
     )
 
 
-def _add(found: OrderedDict[str, Array], name: str, output: Any) -> None:
-    """Add an output under its name, or the next number of it, if it is one array."""
-    if not isinstance(output, jax.Array):
-        return
-    number, key = 1, name
-    while key in found:
-        number += 1
-        key = f"{name}#{number}"
-    found[key] = output
-
-
 # `nnx.capture` gives the outputs of each module, but not the order of modules. Here the modules of a copy become
 # instances of a class that differs in `__call__` only; those of the user, and their classes, stay as they are.
 
 _note: ContextVar[Callable[[Any, Any], None] | None] = ContextVar("note", default=None)
 
 
-def _call_nnx(module: nnx.Module, x: Array) -> tuple[Any, OrderedDict[str, Array]]:
+def _call_nnx(module: nnx.Module, x: Any) -> tuple[Any, OrderedDict[str, Array]]:
     """Outputs of a module, which is changed by it and must be a copy, and of its submodules."""
     found: OrderedDict[str, Array] = OrderedDict()
     submodules = [(path, m) for path, m in nnx.iter_modules(module) if path]
@@ -246,14 +246,14 @@ def _call_nnx(module: nnx.Module, x: Array) -> tuple[Any, OrderedDict[str, Array
     def note(submodule: Any, output: Any) -> None:
         # What is made inside a transformation within the model is no value outside of it.
         if id(submodule) in names and get_opaque_trace_state() == outside:
-            _add(found, names[id(submodule)], output)
+            add_named(found, names[id(submodule)], output)
 
     for _, m in submodules:
         if callable(m):
             object.__setattr__(m, "__class__", _noting(type(m)))
     token = _note.set(note)
     try:
-        return module(x), found
+        return apply_to(module, x), found
     finally:
         _note.reset(token)
 

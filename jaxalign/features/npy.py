@@ -108,5 +108,10 @@ def write_array(file: IO[bytes], array: np.ndarray) -> None:
     """
     descr = "|V2" if array.dtype == BFLOAT16 else npy_format.dtype_to_descr(array.dtype)
     npy_format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": array.shape})
+    write_numbers(file, array)
+
+
+def write_numbers(file: IO[bytes], array: np.ndarray) -> None:
+    """Write the numbers alone, in row order, block by block."""
     for _, block in row_blocks(array):
         file.write(np.ascontiguousarray(block).view(np.uint8).data)

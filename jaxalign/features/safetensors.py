@@ -1,8 +1,9 @@
 """The `.safetensors` format, through the `safetensors` package: named tensors, mapped when read.
 
 The package checks the file and its NumPy side copies each tensor out; here the bytes it has
-checked are mapped instead. It sorts tensors as it likes, so the order of the layers is kept
-in the metadata, as a JSON list under `layers`; string ids likewise under `ids`, integer ids
+checked are mapped instead. It writes from memory only, and is not needed for it; here mapped
+tensors are written block by block. It sorts tensors as it likes, so the order of the layers is
+kept in the metadata, as a JSON list under `layers`; string ids likewise under `ids`, integer ids
 are a tensor named `ids`.
 """
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from jaxalign.features.errors import FeatureFileError, parsing
 from jaxalign.features.layers import BFLOAT16, Layers, natural_key
-from jaxalign.features.npy import map_bytes
+from jaxalign.features.npy import map_bytes, write_numbers
 
 DTYPES = {
     "F16": np.dtype("<f2"),
@@ -28,6 +29,7 @@ DTYPES = {
     **{f"U{8 * size}": np.dtype(f"<u{size}") for size in (1, 2, 4, 8)},
     "BOOL": np.dtype(np.bool_),
 }
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 MAX_HEADER_BYTES = 100_000_000  # readers refuse more
 
 
@@ -58,28 +60,38 @@ def write(path: Path, layers: Layers) -> None:
 
     Raises:
       ValueError: for a layer named `__metadata__`, or string ids too many for the header.
-      ImportError: without the `safetensors` package.
       OSError: when the file cannot be written.
     """
-    library = _library()
     if "__metadata__" in layers:
         raise ValueError("no layer of a .safetensors file can be named '__metadata__'")
-    tensors = {name: np.ascontiguousarray(array) for name, array in layers.items()}
+    tensors = dict(layers)
     metadata = {"layers": json.dumps(list(layers))}
     if layers.ids is not None and layers.ids.dtype.kind == "U":
         metadata["ids"] = json.dumps(layers.ids.tolist())
     elif layers.ids is not None:
         tensors["ids"] = layers.ids
-    try:
-        library.numpy.save_file(tensors, str(path), metadata=metadata)
-    except library.SafetensorError as error:  # the tensors are known to be good: what is left is the disk
-        raise OSError(str(error)) from error
-    with open(path, "rb") as file:
-        if int.from_bytes(file.read(8), "little") > MAX_HEADER_BYTES:
-            raise ValueError(
-                f"{layers.rows} string ids do not fit into the 100 MB header of a .safetensors file; "
-                "use integer ids, or .npz"
-            )
+    # The widest types first, so that every tensor lies where its type may lie.
+    order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name in order:
+        start, end = end, end + tensors[name].nbytes
+        header[name] = {
+            "dtype": _NAMES[tensors[name].dtype],
+            "shape": tensors[name].shape,
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER_BYTES:
+        raise ValueError(
+            f"{layers.rows} string ids do not fit into the 100 MB header of a .safetensors file; "
+            "use integer ids, or .npz"
+        )
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            write_numbers(file, tensors[name])
 
 
 def _library() -> ModuleType:

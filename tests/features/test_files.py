@@ -195,9 +195,21 @@ def test_safetensors_missing_names_the_extra(tmp_path, matrix, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(ImportError, match=r'pip install "jaxalign\[io\]"'):
         load(path)
-    with pytest.raises(ImportError, match=r'pip install "jaxalign\[io\]"'):
-        save(tmp_path / "y.safetensors", {"x": matrix()})
-    assert os.listdir(tmp_path) == ["x.safetensors"]
+    save(tmp_path / "y.safetensors", {"x": matrix()})  # for which it is not needed
+    assert (tmp_path / "y.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_safetensors_are_those_of_the_package(tmp_path, matrix):
+    """Written here, read there: all types, in whatever order they come."""
+    dtypes = (np.float16, np.float64, ml_dtypes.bfloat16, np.float32)
+    layers = {np.dtype(dtype).name: matrix(dtype=dtype) for dtype in dtypes}
+    save(tmp_path / "x.safetensors", layers, ids=np.arange(len(matrix())))
+    found = safetensors.numpy.load_file(tmp_path / "x.safetensors")
+    assert set(found) == {*layers, "ids"}
+    for name, array in layers.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+    np.testing.assert_array_equal(found["ids"], np.arange(len(matrix())))
 
 
 def test_folder_of_arrays(tmp_path, matrix):

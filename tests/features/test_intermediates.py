@@ -257,7 +257,8 @@ def test_what_returns_no_single_array_is_no_layer():
         ("net", 3, TypeError, "layers must be a pattern of names or a list of them, got int 3"),
         ("net", [], TypeError, "layers must be a pattern of names or a list of them, got list"),
         (LinenNet(), "*", TypeError, r"model is a Linen module without variables; pass \(module, variables\)"),
-        (jnp.sin, "*", TypeError, r"model must be an NNX module or a pair \(Linen module, variables\)"),
+        (3, "*", TypeError, r"model must be an NNX module or a pair \(Linen module, variables\)"),
+        (jnp.sin, "*", ValueError, "matches none of none"),
     ],
 )
 def test_mistakes_are_named(model, layers, error, message):

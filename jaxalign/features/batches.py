@@ -1,0 +1,130 @@
+"""Batches of examples, as a model takes them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxalign._core.checks import describe, nearest
+from jaxalign._core.typing import Array, Bool
+from jaxalign.features.calls import as_input
+
+_FUNCTION = "capture"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch.
+
+    Attributes:
+      x: what the model takes: an array, a tuple or a mapping of them.
+      mask: which tokens are real, `(rows, tokens)`, or None.
+      ids: which example each row is, or None.
+    """
+
+    x: Any
+    mask: Bool[Array, "n t"] | None = None
+    ids: np.ndarray | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many examples."""
+        return jax.tree.leaves(self.x)[0].shape[0]
+
+    @cached_property
+    def checksum(self) -> int:
+        """Of everything that goes into the model."""
+        total = 0
+        for leaf in jax.tree.leaves((self.x, self.mask)):
+            total = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).data, total)
+        return total
+
+
+class Batches(Sized):
+    """Batches out of one array, or of an iterable of arrays, tuples or mappings.
+
+    Args:
+      batches: as `capture` takes them.
+      inputs: entries of a mapping that the model takes: one, several, or all.
+      mask: the entry that says which tokens are real.
+      ids: the entry that says which example each row is; None for none.
+      size: rows of a batch out of one array.
+
+    Raises:
+      TypeError: for what is neither an array nor an iterable.
+    """
+
+    def __init__(
+        self, batches: Any, *, inputs: str | Sequence[str] | None, mask: str, ids: str | None, size: int
+    ) -> None:
+        self._batches, self._inputs, self._mask, self._ids, self._size = batches, inputs, mask, ids, size
+        if not hasattr(batches, "shape") and (isinstance(batches, (str, Mapping)) or not isinstance(batches, Iterable)):
+            raise TypeError(
+                f"{_FUNCTION}: batches must be an array, or an iterable of arrays, tuples or mappings, "
+                f"got {describe(batches)}"
+            )
+
+    def __len__(self) -> int:
+        """How many, as far as is known; 0 otherwise."""
+        if hasattr(self._batches, "shape"):
+            return -(-len(self._batches) // self._size)
+        return len(self._batches) if isinstance(self._batches, Sized) else 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        if hasattr(self._batches, "shape"):
+            whole = self._batches
+            raw = (whole[start : start + self._size] for start in range(0, len(whole), self._size))
+        else:
+            raw = self._batches
+        for place, batch in enumerate(raw):
+            yield self._checked(f"batch {place}", batch)
+
+    def _checked(self, where: str, batch: Any) -> Batch:
+        mask = ids = None
+        if isinstance(batch, Mapping):
+            entries = dict(batch)
+            if self._ids is not None:
+                ids = np.asarray(self._entry(where, entries, self._ids))
+                del entries[self._ids]
+            if self._mask in entries:
+                mask = jnp.asarray(entries[self._mask]).astype(bool)
+            if isinstance(self._inputs, str):
+                batch = self._entry(where, entries, self._inputs)
+            elif self._inputs is not None:
+                batch = {name: self._entry(where, entries, name) for name in self._inputs}
+            else:
+                batch = entries
+        elif self._ids is not None:
+            raise ValueError(f"{_FUNCTION}: ids names an entry, {self._ids!r}, but {where} is no mapping")
+        made = Batch(as_input(_FUNCTION, batch), mask, ids)
+        leaves = jax.tree.leaves(made.x)
+        if not leaves or any(leaf.ndim == 0 or leaf.shape[0] != leaves[0].shape[0] for leaf in leaves) or not made.rows:
+            shapes = [tuple(leaf.shape) for leaf in leaves]
+            raise ValueError(f"{_FUNCTION}: {where} must hold arrays with one row an example, got shapes {shapes}")
+        if ids is not None and ids.shape != (made.rows,):
+            raise ValueError(f"{_FUNCTION}: ids of {where} must have shape ({made.rows},), got {ids.shape}")
+        if mask is not None:
+            self._check_mask(where, mask, made.rows)
+        return made
+
+    def _entry(self, where: str, entries: Mapping[str, Any], name: str) -> Any:
+        if name not in entries:
+            known = ", ".join(map(repr, entries))
+            raise ValueError(f"{_FUNCTION}: {where} has no entry {name!r}, only {known}{nearest(name, entries)}")
+        return entries[name]
+
+    def _check_mask(self, where: str, mask: Array, rows: int) -> None:
+        if mask.ndim != 2 or mask.shape[0] != rows:
+            raise ValueError(
+                f"{_FUNCTION}: {self._mask!r} of {where} must have shape ({rows}, tokens), got {mask.shape}"
+            )
+        empty = np.flatnonzero(~np.asarray(mask).any(axis=1))
+        if len(empty):
+            raise ValueError(f"{_FUNCTION}: {self._mask!r} of {where} has no real token in row {empty[0]}")

@@ -1,0 +1,226 @@
+"""`capture`: the layers of a model on many examples, batch by batch, in memory or to a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxalign._core.checks import check_choice, check_integer, describe
+from jaxalign._core.progress import progress_bar
+from jaxalign._core.typing import Array, Float
+from jaxalign.features.batches import Batch, Batches
+from jaxalign.features.calls import as_input
+from jaxalign.features.intermediates import Network, as_capturable, matching
+from jaxalign.features.layers import FLOATING, Layers
+from jaxalign.features.named import NamedFunction
+from jaxalign.features.unfinished import Unfinished
+from jaxalign.preprocess import pool_tokens
+from jaxalign.preprocess.tokens import POOLINGS
+
+Pool = str | Callable[[Array, Array | None], Array]
+
+
+def capture(
+    model: Any,
+    batches: Any,
+    *,
+    layers: str | Sequence[str] = "*",
+    pool: Pool = "mean",
+    inputs: str | Sequence[str] | None = None,
+    mask: str = "attention_mask",
+    ids: Any = None,
+    dtype: Any = jnp.float32,
+    batch_size: int = 64,
+    evaluate: bool = True,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> Layers:
+    """Run a model on examples, and keep what its layers put out: one matrix a layer, one row an example.
+
+    The model is called as it is, nothing has to be sown or changed for it, and it stays as it was. Activations are
+    pooled on the device, so that a batch of all positions is never on the host.
+
+    Args:
+      model: an NNX module; a pair of a Linen module and its variables; or a function that names its values with
+        `jax.ad_checkpoint.checkpoint_name`, or returns a mapping of them. Further arguments of a model: hand in a
+        function that calls it, which may return a mapping.
+      batches: one array of all examples, cut into batches of `batch_size`; or an iterable of batches, each an array, a
+        tuple of what the model takes in order, or a mapping by name, such as a tokenizer makes.
+      layers: a pattern of names as for file names (`*`, `?`, `[...]`), or a list of them, of `list_layers`. What has no
+        row for each example, or is not floating point, is no layer.
+      pool: what becomes of positions, of tokens or of pixels, all axes between the first and the last: `"mean"`,
+        `"max"`, `"first"`, `"last"` (of those that `mask` calls real), `"cls"` (at position 0), `"flatten"` (every
+        position a feature), or a function from activations and mask (None without) to `(examples, features)`.
+      inputs: which entries of a mapping the model takes, one name for a model of one argument; None for all.
+      mask: the entry of a mapping that says which tokens are real, `(examples, tokens)`, 1 or True for these. It is
+        used for layers with a position for each token; an array has no mask.
+      ids: which example each row is, `(n,)`, integers or strings, or the name of an entry of every batch.
+      dtype: what layers are kept in: float16, bfloat16, float32 or float64.
+      batch_size: rows of a batch, where batches are one array.
+      evaluate: put an NNX module in evaluation mode for it (no dropout, stored statistics). Linen modules and functions
+        say themselves how they are evaluated.
+      out: a `.safetensors` or `.npz` file that layers are written to, batch by batch; what is returned is then mapped
+        from it. If the work is stopped, the same call goes on after the last whole batch (see below).
+      progress: show a progress bar; None shows one on a terminal.
+
+    Returns:
+      `Layers`, in the order in which layers finish, with ids if there are any.
+
+    Raises:
+      ValueError: for a pattern that matches nothing (nearest names are given), no batches, batches of other entries, a
+        row whose mask has no real token, or ids of another number. `FeatureFileError` when there is an unfinished
+        capture of another model, other examples or other settings.
+      TypeError: for models, batches, or types that are none.
+      OSError: when the file cannot be written.
+
+    Note:
+      What is not finished is in a folder beside `out`, named `.NAME.unfinished`: rows of each layer, and a journal with
+      a checksum of every batch. Going on, rows that do not have their checksum are computed again, and so is the last
+      whole batch: if it comes out otherwise than before, the model is another one, which is an error.
+
+    Example:
+      >>> from flax import nnx
+      >>> model = nnx.Sequential(nnx.Linear(4, 8, rngs=nnx.Rngs(0)), nnx.relu, nnx.Linear(8, 2, rngs=nnx.Rngs(1)))
+      >>> capture(model, np.ones((100, 4), np.float32), ids=np.arange(100))
+      Layers(100 rows, int64 ids: 'layers.0' float32 (100, 8), 'layers.2' float32 (100, 2))
+
+    Reference:
+      Made for this project.
+    """
+    name = "capture"
+    network, params, rest = as_capturable(name, model)
+    if not callable(pool):
+        check_choice(name, "pool", pool, (*POOLINGS, "flatten"))
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{name}: dtype must be a floating type, got {describe(dtype)}") from None
+    if dtype not in FLOATING:
+        raise TypeError(f"{name}: dtype must be float16, bfloat16, float32 or float64, got {dtype}")
+    check_integer(name, "batch_size", batch_size, minimum=1)
+    parts = Batches(batches, inputs=inputs, mask=mask, ids=ids if isinstance(ids, str) else None, size=batch_size)
+    store = Kept() if out is None else Unfinished(out, {"pool": _described(pool), "dtype": dtype.name})
+    names: tuple[str, ...] = ()
+    found_ids: list[np.ndarray] = []
+    with progress_bar(len(parts), doing="capturing", show=progress) as tick:
+        for place, batch in enumerate(parts):
+            if not names:
+                _, shapes, _ = jax.eval_shape(partial(network.run, evaluate=evaluate), params, rest, batch.x)
+                rows_first = {layer: z for layer, z in shapes.items() if _is_layer(z, batch.rows)}
+                names = tuple(matching(name, rows_first, layers))
+                store.begin(names)
+            if batch.ids is not None:
+                found_ids.append(batch.ids)
+            if not store.has(place, batch):
+                values = _pooled(
+                    params,
+                    rest,
+                    batch.x,
+                    batch.mask,
+                    network=network,
+                    pool=pool,
+                    dtype=dtype.name,
+                    evaluate=evaluate,
+                    names=names,
+                )
+                store.add(place, batch, [np.asarray(value) for value in values])
+            tick()
+    if not names:
+        raise ValueError(f"{name}: batches must hold at least one, got none")
+    return store.finish(np.concatenate(found_ids) if isinstance(ids, str) else ids)
+
+
+def list_layers(model: Any, x: Any, *, layers: str | Sequence[str] = "*") -> dict[str, tuple[tuple[int, ...], str]]:
+    """Layers of a model by name, with the shape and type of what they put out; nothing is computed.
+
+    Args:
+      model: a module or a function, as in `capture`.
+      x: one batch, an array, a tuple or a mapping, or `jax.ShapeDtypeStruct` in place of arrays.
+      layers: a pattern of names, or a list of them.
+
+    Returns:
+      Name -> shape and type, in the order in which layers finish.
+
+    Raises:
+      ValueError: for a pattern that matches nothing.
+      TypeError: for a model or an input that is none.
+
+    Example:
+      >>> from flax import nnx
+      >>> model = nnx.Sequential(nnx.Linear(4, 8, rngs=nnx.Rngs(0)), nnx.relu, nnx.Linear(8, 2, rngs=nnx.Rngs(1)))
+      >>> list_layers(model, np.ones((3, 4), np.float32))
+      {'layers.0': ((3, 8), 'float32'), 'layers.2': ((3, 2), 'float32')}
+    """
+    network, params, rest = as_capturable("list_layers", model)
+    _, found, _ = jax.eval_shape(network.run, params, rest, as_input("list_layers", x))
+    return {name: (found[name].shape, str(found[name].dtype)) for name in matching("list_layers", found, layers)}
+
+
+def _is_layer(value: Any, rows: int) -> bool:
+    """Whether there are activations with a row for each example."""
+    return (
+        value.ndim > 0 and value.shape[0] == rows and 0 not in value.shape and jnp.issubdtype(value.dtype, jnp.floating)
+    )
+
+
+@partial(jax.jit, static_argnames=("network", "pool", "dtype", "evaluate", "names"))
+def _pooled(
+    params: Any,
+    rest: Any,
+    x: Any,
+    mask: Array | None,
+    *,
+    network: Network | NamedFunction,
+    pool: Pool,
+    dtype: str,
+    evaluate: bool,
+    names: tuple[str, ...],
+) -> tuple[Array, ...]:
+    _, found, _ = network.run(params, rest, x, evaluate=evaluate)
+    return tuple(_rows_of(name, found[name], mask, pool).astype(dtype) for name in names)
+
+
+def _rows_of(name: str, values: Array, mask: Array | None, pool: Pool) -> Float[Array, "n p"]:
+    """One row for each example."""
+    rows = values.shape[0]
+    has_token_axis = values.ndim == 3 and mask is not None and mask.shape == values.shape[:2]
+    mask = mask if has_token_axis else None
+    if callable(pool):
+        pooled = pool(values, mask)
+        if getattr(pooled, "ndim", 0) != 2 or pooled.shape[0] != rows:
+            raise ValueError(f"capture: pool must return ({rows}, features) for layer {name!r}, got {describe(pooled)}")
+        return pooled
+    if values.ndim <= 2 or pool == "flatten":
+        return values.reshape(rows, -1)
+    return pool_tokens(values.reshape(rows, -1, values.shape[-1]), mask, how=pool)
+
+
+def _described(pool: Pool) -> str:
+    return pool if isinstance(pool, str) else getattr(pool, "__qualname__", type(pool).__name__)
+
+
+class Kept:
+    """Layers in memory."""
+
+    def begin(self, names: Sequence[str]) -> None:
+        """Say which layers there are."""
+        self._names, self._rows = tuple(names), [[] for _ in names]
+
+    def has(self, place: int, batch: Batch) -> bool:
+        """Whether a batch need not be computed: never."""
+        return False
+
+    def add(self, place: int, batch: Batch, rows: Sequence[np.ndarray]) -> None:
+        """Keep what a batch gave."""
+        for kept, array in zip(self._rows, rows, strict=True):
+            kept.append(array)
+
+    def finish(self, ids: Any) -> Layers:
+        """All of it."""
+        return Layers({name: np.concatenate(kept) for name, kept in zip(self._names, self._rows, strict=True)}, ids=ids)

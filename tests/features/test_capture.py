@@ -1,0 +1,247 @@
+"""Activations out of models, batch by batch."""
+
+import json
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen, nnx
+from jax.ad_checkpoint import checkpoint_name
+
+from jaxalign import features
+from jaxalign.features import FeatureFileError, capture, list_layers
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(10, 4)).astype(np.float32)
+
+
+class Net(nnx.Module):
+    """Two layers with what differs between training and evaluation."""
+
+    def __init__(self):
+        rngs = nnx.Rngs(0, dropout=1)
+        self.first, self.norm = nnx.Linear(4, 6, rngs=rngs), nnx.BatchNorm(6, rngs=rngs)
+        self.dropout, self.second = nnx.Dropout(0.5, rngs=rngs), nnx.Linear(6, 3, rngs=rngs)
+
+    def __call__(self, x):
+        return self.second(self.dropout(jax.nn.relu(self.norm(self.first(x)))))
+
+
+class Tokens(nnx.Module):
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.embed, self.block = nnx.Embed(20, 5, rngs=rngs), nnx.Linear(5, 5, rngs=rngs)
+
+    def __call__(self, tokens, attention_mask=None):
+        return self.block(self.embed(tokens))
+
+
+def test_batches_of_an_array_are_what_the_model_makes_of_it():
+    net = Net()
+    state = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(net, nnx.Not(nnx.RngState))))
+    before = np.asarray(nnx.clone(net)(X))  # a copy, in training mode: dropout draws
+    found = capture(net, X, batch_size=4, layers=["first", "norm", "second"], ids=np.arange(10))
+    assert list(found) == ["first", "norm", "second"]
+    np.testing.assert_array_equal(found.ids, np.arange(10))
+    after = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(net, nnx.Not(nnx.RngState))))
+    jax.tree.map(np.testing.assert_array_equal, state, after)
+    np.testing.assert_array_equal(before, np.asarray(nnx.clone(net)(X)))
+    net.eval()
+    np.testing.assert_allclose(found["second"], net(X), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found["first"], net.first(jnp.asarray(X)), rtol=1e-5, atol=1e-6)
+    outputs = np.asarray(net(X))
+    capture(net, X)
+    np.testing.assert_array_equal(outputs, net(X))  # bit by bit
+
+
+def test_linen_and_functions_give_the_same():
+    class Same(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            return linen.Dense(3, name="out")(jnp.tanh(linen.Dense(6, name="hidden")(x)))
+
+    variables = Same().init(jax.random.key(0), X)
+    by_linen = capture((Same(), variables), X, batch_size=3)
+    assert list(by_linen) == ["hidden", "out"]
+
+    def function(x):
+        p = variables["params"]
+        hidden = checkpoint_name(x @ p["hidden"]["kernel"] + p["hidden"]["bias"][None], "hidden")
+        return {"out": jnp.tanh(hidden) @ p["out"]["kernel"] + p["out"]["bias"][None]}
+
+    by_function = capture(function, (X[start : start + 5] for start in (0, 5)))
+    assert list(by_function) == ["hidden", "out"]
+    for name in by_linen:
+        np.testing.assert_allclose(by_linen[name], by_function[name], rtol=1e-5, atol=1e-6)
+
+
+def test_tokens_are_pooled_over_those_that_are_real():
+    net = Tokens()
+    tokens = RNG.integers(0, 20, size=(6, 7))
+    mask = np.arange(7)[None] < np.array([7, 3, 1, 5, 7, 2])[:, None]
+    mask[1] = np.arange(7) >= 4  # padding on the left
+    batches = [
+        {"tokens": tokens[rows], "attention_mask": mask[rows].astype(int), "ids": np.arange(6)[rows]}
+        for rows in (slice(0, 4), slice(4, 6))
+    ]
+    every = np.asarray(net(tokens))
+    expected = {
+        "mean": [row[m].mean(axis=0) for row, m in zip(every, mask, strict=True)],
+        "max": [row[m].max(axis=0) for row, m in zip(every, mask, strict=True)],
+        "first": [row[m][0] for row, m in zip(every, mask, strict=True)],
+        "last": [row[m][-1] for row, m in zip(every, mask, strict=True)],
+        "cls": every[:, 0],
+        "flatten": every.reshape(6, -1),
+    }
+    for pool, rows in expected.items():
+        found = capture(net, batches, layers="block", pool=pool, ids="ids")
+        np.testing.assert_allclose(found["block"], np.stack(rows), rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(found.ids, np.arange(6))
+    only = capture(lambda z: {"block": net(z)}, batches, inputs="tokens", ids="ids")
+    np.testing.assert_allclose(only["block"], np.stack(expected["mean"]), rtol=1e-5, atol=1e-6)
+    own = capture(net, batches, layers="block", pool=lambda z, m: jnp.where(m[:, :, None], z, 0).sum(axis=1), ids="ids")
+    np.testing.assert_allclose(own["block"], (every * mask[:, :, None]).sum(axis=1), rtol=1e-4, atol=1e-5)
+
+
+def test_pixels_are_pooled_and_masks_are_for_tokens_only():
+    images = RNG.normal(size=(5, 4, 4, 3)).astype(np.float32)
+    net = nnx.Sequential(nnx.Conv(3, 2, (3, 3), rngs=nnx.Rngs(0)))
+    found = capture(net, images, batch_size=2)
+    np.testing.assert_allclose(found["layers.0"], np.asarray(net(images)).mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
+    low = capture(net, images, dtype=jnp.bfloat16, layers="layers.0", pool="max")
+    assert low["layers.0"].dtype == jnp.bfloat16
+    np.testing.assert_allclose(
+        np.float32(low["layers.0"]), np.asarray(net(images)).max(axis=(1, 2)), rtol=0.01, atol=0.01
+    )
+
+
+def test_layers_are_listed_without_computing():
+    listed = list_layers(Net(), jax.ShapeDtypeStruct((7, 4), jnp.float32), layers=["*st", "second"])
+    assert listed == {"first": ((7, 6), "float32"), "second": ((7, 3), "float32")}
+
+
+class KilledError(Exception):
+    pass
+
+
+def stopping(array, after, size=2):
+    """Batches, until someone pulls the plug."""
+    for start in range(0, len(array), size):
+        if start // size == after:
+            raise KilledError
+        yield array[start : start + size]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How many batches were computed."""
+    from jaxalign.features import capturing
+
+    run, count = capturing._pooled, []
+    monkeypatch.setattr(capturing, "_pooled", lambda *a, **k: count.append(1) or run(*a, **k))
+    return count
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_a_stopped_capture_goes_on_where_it_was(tmp_path, calls, suffix):
+    net, out = Net(), tmp_path / f"model{suffix}"
+    whole = capture(net, X, batch_size=2)
+    calls.clear()
+    with pytest.raises(KilledError):
+        capture(net, stopping(X, 3), out=out)
+    assert not out.exists()
+    assert len(calls) == 3
+    found = capture(net, stopping(X, None), out=out, ids=[f"e{i}" for i in range(10)])
+    assert len(calls) == 3 + 1 + 2  # the last one again, and those that were missing
+    assert os.listdir(tmp_path) == [out.name]
+    assert found.source == str(out)
+    assert found.ids[3] == "e3"
+    for name in whole:
+        np.testing.assert_array_equal(found[name], whole[name])
+    np.testing.assert_array_equal(features.load(out)["norm"], whole["norm"])
+
+
+def unfinished(tmp_path, net, after=3):
+    with pytest.raises(KilledError):
+        capture(net, stopping(X, after), out=tmp_path / "model.npz")
+    return tmp_path / ".model.npz.unfinished"
+
+
+def test_rows_that_are_damaged_or_half_written_are_computed_again(tmp_path, calls):
+    net = Net()
+    folder = unfinished(tmp_path, net, after=4)
+    data = bytearray((folder / "0001.rows").read_bytes())
+    data[60] ^= 1  # in the second batch of the second layer
+    (folder / "0001.rows").write_bytes(data)
+    with (folder / "0000.rows").open("ab") as file:
+        file.write(b"half a batch")
+    with (folder / "journal.jsonl").open("a") as file:
+        file.write('{"rows": 2, "inp')
+    calls.clear()
+    found = capture(net, X, batch_size=2, out=tmp_path / "model.npz")
+    assert len(calls) == 5  # the first one, to compare, and all others
+    whole = capture(net, X, batch_size=2)
+    for name in whole:
+        np.testing.assert_array_equal(found[name], whole[name])
+
+
+def test_another_model_other_examples_and_other_settings_are_told(tmp_path):
+    net = Net()
+    unfinished(tmp_path, net)
+    out = tmp_path / "model.npz"
+    with pytest.raises(FeatureFileError, match=r"model.npz.unfinished: batch 0 is of other examples"):
+        capture(net, X + 1, batch_size=2, out=out)
+    with pytest.raises(FeatureFileError, match=r"other settings \(dtype\)"):
+        capture(net, X, batch_size=2, out=out, dtype=jnp.float16)
+    with pytest.raises(FeatureFileError, match=r"other settings \(layers\)"):
+        capture(net, X, batch_size=2, out=out, layers="first")
+    other = Net()
+    other.first.kernel[...] = 2 * other.first.kernel[...]
+    with pytest.raises(FeatureFileError, match=r"layer 'first' of batch 2 is not what it was"):
+        capture(other, X, batch_size=2, out=out)
+    lines = (tmp_path / ".model.npz.unfinished" / "journal.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["layers"][0] == "first"
+    assert capture(net, X, batch_size=2, out=out).rows == 10  # nothing was lost by any of it
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"layers": "frist"}, ValueError, "did you mean 'first'"),
+        ({"batches": []}, ValueError, "batches must hold at least one"),
+        ({"batches": 3}, TypeError, "batches must be an array, or an iterable"),
+        ({"batches": {"x": X}}, TypeError, "batches must be an array, or an iterable"),
+        ({"pool": "mode"}, ValueError, "pool must be"),
+        ({"dtype": jnp.int32}, TypeError, "dtype must be float16"),
+        ({"dtype": "floot"}, TypeError, "dtype must be a floating type"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
+        ({"ids": "ids"}, ValueError, "ids names an entry, 'ids', but batch 0 is no mapping"),
+        ({"ids": [1, 2]}, ValueError, r"ids must have shape \(10,\)"),
+        ({"batches": [{"x": X}], "ids": "id"}, ValueError, "batch 0 has no entry 'id', only 'x'"),
+        ({"batches": [(X, X[:3])]}, ValueError, r"one row an example, got shapes \[\(10, 4\), \(3, 4\)\]"),
+        (
+            {"batches": [{"x": X, "attention_mask": np.eye(10)[:, :9]}], "inputs": "x"},
+            ValueError,
+            "no real token in row 9",
+        ),
+        (
+            {"batches": [{"x": X, "attention_mask": np.ones(10)}], "inputs": "x"},
+            ValueError,
+            r"must have shape \(10, tokens\)",
+        ),
+        ({"model": 3}, TypeError, "model must be an NNX module"),
+        ({"out": "model.npy"}, FeatureFileError, "written to .npz or .safetensors"),
+        ({"out": "nowhere/model.npz"}, FileNotFoundError, "nowhere"),
+    ],
+)
+def test_mistakes_are_named(change, error, message):
+    arguments = {"model": Net(), "batches": X, **change}
+    with pytest.raises(error, match=message):
+        capture(arguments.pop("model"), arguments.pop("batches"), **arguments)
+
+
+def test_a_pool_of_another_shape_is_told():
+    with pytest.raises(ValueError, match=r"pool must return \(10, features\) for layer 'first'"):
+        capture(Net(), X, pool=lambda z, mask: z[:3])
