@@ -94,7 +94,8 @@ class Batches(Sized):
                 ids = np.asarray(self._entry(where, entries, self._ids))
                 del entries[self._ids]
             if self._mask in entries:
-                mask = jnp.asarray(entries[self._mask]).astype(bool)
+                flags = entries[self._mask]
+                mask = jnp.asarray(flags).astype(bool)
             if isinstance(self._inputs, str):
                 batch = self._entry(where, entries, self._inputs)
             elif self._inputs is not None:
