@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxalign._core.checks import describe, nearest
+from jaxalign._core.checks import as_array, describe, nearest
 from jaxalign._core.typing import Array, Bool
-from jaxalign.features.calls import as_input
 
 _FUNCTION = "capture"
 
@@ -56,15 +54,24 @@ class Batches(Sized):
       mask: the entry that says which tokens are real.
       ids: the entry that says which example each row is; None for none.
       size: rows of a batch out of one array.
+      as_input: makes what a model takes out of arrays, tuples and mappings; called with the name of the function, too.
 
     Raises:
       TypeError: for what is neither an array nor an iterable.
     """
 
     def __init__(
-        self, batches: Any, *, inputs: str | Sequence[str] | None, mask: str, ids: str | None, size: int
+        self,
+        batches: Any,
+        *,
+        inputs: str | Sequence[str] | None,
+        mask: str,
+        ids: str | None,
+        size: int,
+        as_input: Callable[[str, Any], Any],
     ) -> None:
         self._batches, self._inputs, self._mask, self._ids, self._size = batches, inputs, mask, ids, size
+        self._as_input = as_input
         if not hasattr(batches, "shape") and (isinstance(batches, (str, Mapping)) or not isinstance(batches, Iterable)):
             raise TypeError(
                 f"{_FUNCTION}: batches must be an array, or an iterable of arrays, tuples or mappings, "
@@ -94,8 +101,7 @@ class Batches(Sized):
                 ids = np.asarray(self._entry(where, entries, self._ids))
                 del entries[self._ids]
             if self._mask in entries:
-                flags = entries[self._mask]
-                mask = jnp.asarray(flags).astype(bool)
+                mask = as_array(_FUNCTION, "mask", entries[self._mask]).astype(bool)
             if isinstance(self._inputs, str):
                 batch = self._entry(where, entries, self._inputs)
             elif self._inputs is not None:
@@ -104,7 +110,7 @@ class Batches(Sized):
                 batch = entries
         elif self._ids is not None:
             raise ValueError(f"{_FUNCTION}: ids names an entry, {self._ids!r}, but {where} is no mapping")
-        made = Batch(as_input(_FUNCTION, batch), mask, ids)
+        made = Batch(self._as_input(_FUNCTION, batch), mask, ids)
         leaves = jax.tree.leaves(made.x)
         if not leaves or any(leaf.ndim == 0 or leaf.shape[0] != leaves[0].shape[0] for leaf in leaves) or not made.rows:
             shapes = [tuple(leaf.shape) for leaf in leaves]

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxalign._core.checks import check_choice, check_integer, describe
 from jaxalign._core.progress import progress_bar
-from jaxalign._core.typing import Array, Float
 from jaxalign.features.batches import Batch, Batches
-from jaxalign.features.calls import as_input
-from jaxalign.features.intermediates import Network, as_capturable, matching
+from jaxalign.features.intermediates import matching
 from jaxalign.features.layers import FLOATING, Layers
-from jaxalign.features.named import NamedFunction
+from jaxalign.features.pooling import Pool
+from jaxalign.features.runners import as_runner
 from jaxalign.features.unfinished import Unfinished
-from jaxalign.preprocess import pool_tokens
 from jaxalign.preprocess.tokens import POOLINGS
-
-Pool = str | Callable[[Array, Array | None], Array]
 
 
 def capture(
@@ -47,9 +41,11 @@ def capture(
     pooled on the device, so that a batch of all positions is never on the host.
 
     Args:
-      model: an NNX module; a pair of a Linen module and its variables; or a function that names its values with
-        `jax.ad_checkpoint.checkpoint_name`, or returns a mapping of them. Further arguments of a model: hand in a
-        function that calls it, which may return a mapping.
+      model: an NNX module; a pair of a Linen module and its variables; a PyTorch module; or a function that names its
+        values with `jax.ad_checkpoint.checkpoint_name`, or returns a mapping of them. Further arguments of a model:
+        hand in a function that calls it, which may return a mapping. Of PyTorch models with `output_hidden_states`,
+        those of Hugging Face, `hidden_states.0` and so on are layers, too; what has four axes are images with channels
+        first.
       batches: one array of all examples, cut into batches of `batch_size`; or an iterable of batches, each an array, a
         tuple of what the model takes in order, or a mapping by name, such as a tokenizer makes.
       layers: a pattern of names as for file names (`*`, `?`, `[...]`), or a list of them, of `list_layers`. What has no
@@ -63,8 +59,8 @@ def capture(
       ids: which example each row is, `(n,)`, integers or strings, or the name of an entry of every batch.
       dtype: what layers are kept in: float16, bfloat16, float32 or float64.
       batch_size: rows of a batch, where batches are one array.
-      evaluate: put an NNX module in evaluation mode for it (no dropout, stored statistics). Linen modules and functions
-        say themselves how they are evaluated.
+      evaluate: put an NNX or PyTorch module in evaluation mode for it (no dropout, stored statistics). Linen modules
+        and functions say themselves how they are evaluated.
       out: a `.safetensors` or `.npz` file that layers are written to, batch by batch; what is returned is then mapped
         from it. If the work is stopped, the same call goes on after the last whole batch (see below).
       progress: show a progress bar; None shows one on a terminal.
@@ -94,7 +90,7 @@ def capture(
       Made for this project.
     """
     name = "capture"
-    network, params, rest = as_capturable(name, model)
+    runner = as_runner(name, model)
     if not callable(pool):
         check_choice(name, "pool", pool, (*POOLINGS, "flatten"))
     try:
@@ -104,32 +100,21 @@ def capture(
     if dtype not in FLOATING:
         raise TypeError(f"{name}: dtype must be float16, bfloat16, float32 or float64, got {dtype}")
     check_integer(name, "batch_size", batch_size, minimum=1)
-    parts = Batches(batches, inputs=inputs, mask=mask, ids=ids if isinstance(ids, str) else None, size=batch_size)
+    of_ids = ids if isinstance(ids, str) else None
+    parts = Batches(batches, inputs=inputs, mask=mask, ids=of_ids, size=batch_size, as_input=runner.as_input)
     store = Kept() if out is None else Unfinished(out, {"pool": _described(pool), "dtype": dtype.name})
     names: tuple[str, ...] = ()
     found_ids: list[np.ndarray] = []
     with progress_bar(len(parts), doing="capturing", show=progress) as tick:
         for place, batch in enumerate(parts):
             if not names:
-                _, shapes, _ = jax.eval_shape(partial(network.run, evaluate=evaluate), params, rest, batch.x)
-                rows_first = {layer: z for layer, z in shapes.items() if _is_layer(z, batch.rows)}
-                names = tuple(matching(name, rows_first, layers))
+                shapes = runner.shapes(batch.x, evaluate=evaluate)
+                names = tuple(matching(name, [n for n, z in shapes.items() if _is_layer(z, batch.rows)], layers))
                 store.begin(names)
             if batch.ids is not None:
                 found_ids.append(batch.ids)
             if not store.has(place, batch):
-                values = _pooled(
-                    params,
-                    rest,
-                    batch.x,
-                    batch.mask,
-                    network=network,
-                    pool=pool,
-                    dtype=dtype.name,
-                    evaluate=evaluate,
-                    names=names,
-                )
-                store.add(place, batch, [np.asarray(value) for value in values])
+                store.add(place, batch, runner.rows(batch, names, pool=pool, dtype=dtype, evaluate=evaluate))
             tick()
     if not names:
         raise ValueError(f"{name}: batches must hold at least one, got none")
@@ -157,8 +142,8 @@ def list_layers(model: Any, x: Any, *, layers: str | Sequence[str] = "*") -> dic
       >>> list_layers(model, np.ones((3, 4), np.float32))
       {'layers.0': ((3, 8), 'float32'), 'layers.2': ((3, 2), 'float32')}
     """
-    network, params, rest = as_capturable("list_layers", model)
-    _, found, _ = jax.eval_shape(network.run, params, rest, as_input("list_layers", x))
+    runner = as_runner("list_layers", model)
+    found = runner.shapes(runner.as_input("list_layers", x), evaluate=True)
     return {name: (found[name].shape, str(found[name].dtype)) for name in matching("list_layers", found, layers)}
 
 
@@ -167,38 +152,6 @@ def _is_layer(value: Any, rows: int) -> bool:
     return (
         value.ndim > 0 and value.shape[0] == rows and 0 not in value.shape and jnp.issubdtype(value.dtype, jnp.floating)
     )
-
-
-@partial(jax.jit, static_argnames=("network", "pool", "dtype", "evaluate", "names"))
-def _pooled(
-    params: Any,
-    rest: Any,
-    x: Any,
-    mask: Array | None,
-    *,
-    network: Network | NamedFunction,
-    pool: Pool,
-    dtype: str,
-    evaluate: bool,
-    names: tuple[str, ...],
-) -> tuple[Array, ...]:
-    _, found, _ = network.run(params, rest, x, evaluate=evaluate)
-    return tuple(_rows_of(name, found[name], mask, pool).astype(dtype) for name in names)
-
-
-def _rows_of(name: str, values: Array, mask: Array | None, pool: Pool) -> Float[Array, "n p"]:
-    """One row for each example."""
-    rows = values.shape[0]
-    has_token_axis = values.ndim == 3 and mask is not None and mask.shape == values.shape[:2]
-    mask = mask if has_token_axis else None
-    if callable(pool):
-        pooled = pool(values, mask)
-        if getattr(pooled, "ndim", 0) != 2 or pooled.shape[0] != rows:
-            raise ValueError(f"capture: pool must return ({rows}, features) for layer {name!r}, got {describe(pooled)}")
-        return pooled
-    if values.ndim <= 2 or pool == "flatten":
-        return values.reshape(rows, -1)
-    return pool_tokens(values.reshape(rows, -1, values.shape[-1]), mask, how=pool)
 
 
 def _described(pool: Pool) -> str:

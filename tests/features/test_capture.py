@@ -137,10 +137,10 @@ def stopping(array, after, size=2):
 @pytest.fixture
 def calls(monkeypatch):
     """How many batches were computed."""
-    from jaxalign.features import capturing
+    from jaxalign.features import runners
 
-    run, count = capturing._pooled, []
-    monkeypatch.setattr(capturing, "_pooled", lambda *a, **k: count.append(1) or run(*a, **k))
+    run, count = runners._pooled, []
+    monkeypatch.setattr(runners, "_pooled", lambda *a, **k: count.append(1) or run(*a, **k))
     return count
 
 
