@@ -228,7 +228,8 @@ def test_a_bias_is_one_more_dimension(cli, pair):
         parts += [np.hstack([pair.f[name], ones]), np.hstack([pair.g[name], pair.bias[name][:, None]])]
     notes = same(run.document, identify_representations(*map(jnp.asarray, parts), key=0))
     assert "the head of one has a bias, which counts as one more dimension: (f, 1) and (g, b)" in notes
-    assert sum("of 3 dimensions of" in note and "only 2 vary over inputs" in note for note in notes) == 2
+    for which in ("first", "other"):
+        assert f"of 3 dimensions of the {which} model only 2 vary over inputs" in str(run.document["notes"])
     assert run.document["dimension"] == 3
     # The same outputs, from their logits.
     paths = [other_logits(pair, n, pair.f[n] @ pair.g[n].T + pair.bias[n]) for n in ("one", "two")]
