@@ -122,7 +122,7 @@ def identification(outputs: Outputs, choices: Choices) -> tuple[Identification, 
         f, g, f2, g2 = outputs.parts
         result = identify_representations(f, g, f2, g2, **common)
     else:
-        result = identify(*kept, m=m or None, **common)  # of dimension 0 the library says what is wrong
+        result = identify(*kept, m=choices.dimension, **common)
     if numbers is not None:
         result = _renumbered(result, numbers, dropped=outputs.logp[0].shape[1] - len(numbers))
     return dataclasses.replace(result, notes=(*result.notes, *notes)), subsets
