@@ -201,6 +201,16 @@ def test_models_of_equal_probabilities_are_one(float64):
     np.testing.assert_allclose(found.s_min, np.linalg.svd(g[[3, 0]] - g[1], compute_uv=False)[-1], rtol=1e-12)
 
 
+def test_the_residual_is_what_the_map_leaves_of_the_other_model(float64):
+    one, other = (g - g.mean(axis=0) for g in (3 * RNG.standard_normal((6, 2)), RNG.standard_normal((6, 4))))
+    matrix = np.linalg.lstsq(one, other)[0]
+    found = linear_map_between(one, other)
+    np.testing.assert_allclose(found.matrix, matrix, rtol=1e-11)
+    expected = np.linalg.norm(one @ matrix - other) / np.linalg.norm(other)
+    assert 0.1 < expected < 0.95
+    np.testing.assert_allclose(found.residual, expected, rtol=1e-12)
+
+
 def test_golden_blind_spots(float64):
     warm = constructions.at_temperature(P, 2.0)
     result = llv_distance(P, warm, **SETS)
