@@ -31,7 +31,7 @@ def identify_command(
     dimension: Annotated[
         int | None,
         typer.Option(
-            metavar="M", help="Dimension of the models. [default: rank of the logits of A; width of --head]", min=1
+            metavar="M", help="Dimension of the models. [default: rank of the logits of each; width of --head]", min=1
         ),
     ] = None,
     labels: Annotated[

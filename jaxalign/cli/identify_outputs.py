@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxalign._core.numerics import center_columns, widen
 from jaxalign.cli.errors import Problem
 from jaxalign.cli.identify_models import Model
 from jaxalign.identifiability import (
@@ -25,7 +24,6 @@ from jaxalign.identifiability import (
     recovered_rank,
     take_labels,
 )
-from jaxalign.identifiability.identification import MOST_LABELS
 from jaxalign.identifiability.linear_dissimilarity import MOST_SUBSETS
 
 #: Subsets of labels that are drawn where there are too many to go through.
@@ -39,14 +37,12 @@ class Outputs:
     Attributes:
       logp: logits or log-probabilities of both.
       parts: embeddings and unembeddings, `f, g, f2, g2`; None where they are not at hand or not determined.
-      names: of the models.
       mask: which inputs count; None for all.
       notes: what has to be said about them.
     """
 
     logp: tuple[jax.Array, jax.Array]
     parts: tuple[jax.Array, ...] | None
-    names: tuple[str, str]
     mask: jax.Array | None
     notes: tuple[str, ...] = ()
 
@@ -75,26 +71,26 @@ def outputs_of(first: Model, second: Model, mask: np.ndarray | None, *, only_log
       mask: which inputs count; None for all.
       only_logp: whether embeddings are left aside.
     """
-    names, rows = (first.name, second.name), None if mask is None else jnp.asarray(mask)
+    rows = None if mask is None else jnp.asarray(mask)
     if first.head is None:
-        return Outputs((jnp.asarray(first.array), jnp.asarray(second.array)), None, names, rows)
+        return Outputs((jnp.asarray(first.array), jnp.asarray(second.array)), None, rows)
     parts = *first.parts(), *second.parts()
     logp = log_probs(*parts[:2]), log_probs(*parts[2:])
     wide = max(parts[1].shape[1], parts[3].shape[1])
     if only_logp:
-        return Outputs(logp, None, names, rows)
+        return Outputs(logp, None, rows)
     if wide >= first.labels:
         note = (
             f"{first.labels} labels do not determine embeddings of {wide} dimensions: probabilities alone were "
             "compared, and d_f and cca_f are of what they determine"
         )
-        return Outputs(logp, None, names, rows, (note,))
+        return Outputs(logp, None, rows, (note,))
     notes = [
         f"the head of {model.name} has a bias, which counts as one more dimension: (f, 1) and (g, b)"
         for model in (first, second)
         if model.biased
     ]
-    return Outputs(logp, parts, names, rows, tuple(notes))
+    return Outputs(logp, parts, rows, tuple(notes))
 
 
 def identification(outputs: Outputs, choices: Choices) -> tuple[Identification, int | None]:
@@ -107,13 +103,12 @@ def identification(outputs: Outputs, choices: Choices) -> tuple[Identification, 
     subsets, notes = choices.subsets, list(outputs.notes)
     kept, numbers = _kept(outputs, choices)
     labels = _candidates(kept, numbers, outputs, choices)
-    m, m2 = _dimensions(kept, outputs, choices)
+    m = _dimension(kept[0], outputs, choices)
     if m:
         many = _subsets(m, kept[0].shape[1] if labels is None else labels.shape[0], choices)
         if subsets is None and many > MOST_SUBSETS:
             subsets = DRAWN_SUBSETS
             notes.append(f"d_f is the largest of {subsets} subsets of labels, of {many:.2g}; --subsets draws more")
-        notes.extend(_on_correlations(kept, outputs, m, m2))
     common: dict[str, Any] = {
         "key": choices.seed,
         "sets": choices.sets,
@@ -127,7 +122,7 @@ def identification(outputs: Outputs, choices: Choices) -> tuple[Identification, 
         f, g, f2, g2 = outputs.parts
         result = identify_representations(f, g, f2, g2, **common)
     else:
-        result = identify(*kept, m=m or None, **common)  # of dimension 0 the library says what is wrong
+        result = identify(*kept, m=choices.dimension, **common)
     if numbers is not None:
         result = _renumbered(result, numbers, dropped=outputs.logp[0].shape[1] - len(numbers))
     return dataclasses.replace(result, notes=(*result.notes, *notes)), subsets
@@ -177,14 +172,13 @@ def _renumbered(result: Identification, numbers: np.ndarray, *, dropped: int) ->
     return dataclasses.replace(result, sets=sets, subset=subset, largest=largest, dropped_labels=dropped)
 
 
-def _dimensions(kept: tuple[jax.Array, jax.Array], outputs: Outputs, choices: Choices) -> tuple[int, int]:
-    """Of both models."""
+def _dimension(logp: jax.Array, outputs: Outputs, choices: Choices) -> int:
+    """Of the first model."""
     if outputs.parts is not None:
-        return outputs.parts[1].shape[1], outputs.parts[3].shape[1]
+        return outputs.parts[1].shape[1]
     if choices.dimension is not None:
-        return choices.dimension, choices.dimension
-    m, m2 = (int(recovered_rank(z, mask=outputs.mask)) for z in kept)
-    return m, m2
+        return choices.dimension
+    return int(recovered_rank(logp, mask=outputs.mask))
 
 
 def _subsets(m: int, count: int, choices: Choices) -> int:
@@ -197,18 +191,3 @@ def _subsets(m: int, count: int, choices: Choices) -> int:
             "a smaller --dimension takes fewer"
         )
     return math.comb(count - (1 if count == m + 1 else 2), m)
-
-
-def _on_correlations(kept: tuple[jax.Array, jax.Array], outputs: Outputs, m: int, m2: int) -> list[str]:
-    """What keeps canonical correlations below 1 where models are alike."""
-    notes = []
-    if kept[0].shape[1] > MOST_LABELS:
-        return notes
-    for name, logp, size in zip(outputs.names, kept, (m, m2), strict=True):
-        varying = int(recovered_rank(center_columns(widen(logp), outputs.mask), mask=outputs.mask))
-        if varying < size:
-            notes.append(
-                f"of {size} dimensions of {name} only {varying} vary over inputs, as with a bias in its head: of the "
-                "others no canonical correlation is left, and cca_f is below 1 for equal models too"
-            )
-    return notes

@@ -14,7 +14,7 @@ from jaxalign._core.numerics import accum_dtype, center_columns, cross_matmul
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.identifiability.arguments import check_dimension, check_models, known_nan, raise_for_infinite
-from jaxalign.identifiability.log_probabilities import centered_logits
+from jaxalign.identifiability.log_probabilities import centered_logits, directions_seen
 from jaxalign.identifiability.selection import dimension
 from jaxalign.signatures.whitened import UninformativeWarning
 
@@ -111,9 +111,10 @@ def _size(function: str, logp: Array, m: Any, mask: Array | None) -> int:
 def factors(
     logp: Float[Array, "n c"], m: int, mask: Bool[Array, "n"] | None = None
 ) -> tuple[Float[Array, "n m"], Float[Array, "m"], Float[Array, "c m"]]:
-    """Left vectors, singular values and right vectors of the centered logits, the first m."""
+    """Left vectors, singular values and right vectors of the centered logits, the first m; rounding gives 0."""
     u, s, vt = thin_svd(centered_logits(logp, mask=mask))
-    return u[:, :m], s[:m], vt[:m].T
+    seen = directions_seen(s, logp, mask)[None, :m]
+    return jnp.where(seen, u[:, :m], 0), s[:m], jnp.where(seen, vt[:m].T, 0)
 
 
 @jit(static=("sizes",))

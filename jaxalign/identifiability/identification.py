@@ -9,6 +9,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxalign._core.checks import as_array
+from jaxalign._core.jit import jit
+from jaxalign._core.numerics import accum_dtype
 from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.identifiability.arguments import any_traced, check_models
 from jaxalign.identifiability.bounds import cca_bound, kl_bound, llv_bound, llv_bound_tight, rep_distance_bound
@@ -65,7 +67,7 @@ def identify(
       An `Identification`. Not for use inside `jit`.
 
     Raises:
-      ValueError: as the functions that it calls.
+      ValueError: as the functions that it calls, and for probabilities of which the logarithm was not taken.
       TypeError: on non-floating input, and inside `jit`.
 
     Example:
@@ -153,6 +155,12 @@ def _identify(
     check_models(name, logp, logp2, mask)
     if any_traced(logp, logp2, mask):
         raise TypeError(f"{name}: values must be known, got traced ones; call it outside jit")
+    for argument, value in (("logp", logp), ("logp2", logp2)):
+        if bool(_are_probabilities(value, mask=mask)):
+            raise ValueError(
+                f"{name}: {argument} must be logits or log-probabilities, got probabilities (no row is negative "
+                "anywhere, and each sums to 1); take their logarithm"
+            )
     numbers, dropped = jnp.arange(logp.shape[1], dtype=jnp.int32), 0
     if drop_infinite:
         if sets is not None or labels is not None:
@@ -190,6 +198,7 @@ def _identify(
                 values["same_label_order"] = bool(jnp.array_equal(order, order2))
         values.update(_of_parts(parts, key, logits, mask))
         bound, bound_tight = float(llv_bound(shapes, m)), float(llv_bound_tight(shapes))
+        notes = _on_correlations((logp, logp2), (m, m2), mask)
     largest = found.largest
     index = int(numbers[largest.number]) if largest.term in ("t1", "t3") else largest.number
     members = chosen.to_dict()
@@ -218,7 +227,30 @@ def _identify(
         logit_distance=float(logits),
         **{label: value for label, value in values.items() if label != "note"},
     )
-    return with_notes(result, values.get("note"))
+    return with_notes(result, [*([values["note"]] if "note" in values else []), *notes])
+
+
+@jit()
+def _are_probabilities(logp: Float[Array, "n c"], *, mask: Bool[Array, "n"] | None = None) -> Bool[Array, ""]:
+    """Whether rows are of probabilities, of which logarithms were not taken."""
+    sums, least = jnp.sum(logp, axis=1, dtype=accum_dtype(logp)), jnp.min(logp, axis=1)
+    alike = (least >= 0) & (jnp.abs(sums - 1) < 0.01)
+    return jnp.all(alike if mask is None else alike | ~mask)
+
+
+def _on_correlations(models: tuple[Array, Array], sizes: tuple[int, int], mask: Any) -> list[str]:
+    """What keeps canonical correlations below 1 where models are alike."""
+    notes = []
+    if models[0].shape[1] > MOST_LABELS:
+        return notes
+    for which, logp, size in zip(("first", "other"), models, sizes, strict=True):
+        varying = int(jnp.sum(logit_covariance_eigenvalues(logp, mask=mask) > 0, dtype=jnp.int32))
+        if varying < size:
+            notes.append(
+                f"of {size} dimensions of the {which} model only {varying} vary over inputs, as with a bias in its "
+                "head: of the others no canonical correlation is left, and cca_f is below 1 for equal models too"
+            )
+    return notes
 
 
 def _of_parts(parts: tuple[Any, ...] | None, key: Any, logits: Array, mask: Any) -> dict[str, Any]:

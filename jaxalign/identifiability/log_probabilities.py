@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
@@ -9,7 +11,7 @@ from jax.core import Tracer
 from jaxalign._core.checks import as_array, check_choice, check_floating, check_mask, check_matrix, describe
 from jaxalign._core.jit import jit
 from jaxalign._core.linalg import numerical_rank_mask
-from jaxalign._core.numerics import accum_dtype, binary_scale, gram_matmul, mask_rows, widen
+from jaxalign._core.numerics import binary_scale, gram_matmul, mask_rows, widen
 from jaxalign._core.typing import Array, Bool, Float, Int
 from jaxalign.identifiability.arguments import as_indices, check_models, raise_for_infinite
 
@@ -185,12 +187,13 @@ def finite_labels(
     """
     name = "finite_labels"
     logp, logp2 = as_array(name, "logp", logp), as_array(name, "logp2", logp2)
+    mask = None if mask is None else as_array(name, "mask", mask)
     check_models(name, logp, logp2, mask)
     if isinstance(logp, Tracer) or isinstance(logp2, Tracer):
         raise TypeError(f"{name}: values must be known, got traced ones; call it outside jit")
     finite = jnp.isfinite(logp) & jnp.isfinite(logp2)
     if mask is not None:
-        finite = finite | ~as_array(name, "mask", mask)[:, None]
+        finite = finite | ~mask[:, None]
     return jnp.flatnonzero(jnp.all(finite, axis=0)).astype(jnp.int32)
 
 
@@ -245,6 +248,16 @@ def _centered_singular_values(logp: Float[Array, "n c"], *, mask: Bool[Array, "n
     return jnp.linalg.svd(u * scale, compute_uv=False) / scale
 
 
+def directions_seen(
+    s: Float[Array, "r"], logp: Float[Array, "n c"], mask: Bool[Array, "n"] | None = None
+) -> Bool[Array, "r"]:
+    """Which singular values of the centered logits are more than rounding, of these and of what they were made of."""
+    n, c = logp.shape
+    largest = jnp.max(jnp.abs(mask_rows(widen(logp), mask)))
+    rounding = (math.sqrt(n) + math.sqrt(c)) * float(jnp.finfo(s.dtype).eps) * largest
+    return numerical_rank_mask(s, (n, c), s.dtype) & ~(s <= rounding)
+
+
 def recovered_rank(
     logp: Float[Array, "n c"], *, tolerance: float | None = None, mask: Bool[Array, "n"] | None = None
 ) -> Int[Array, ""]:
@@ -277,9 +290,10 @@ def recovered_rank(
     name = "recovered_rank"
     logp = as_array(name, "logp", logp)
     check_matrix(name, "logp", logp)
+    mask = None if mask is None else as_array(name, "mask", mask)
+    check_mask(name, mask, logp.shape[0])
     raise_for_infinite(name, mask, logp=logp)
     s = _centered_singular_values(logp, mask=mask)
-    n, c = logp.shape
-    counted = numerical_rank_mask(s, (n, c), accum_dtype(logp)) if tolerance is None else s > tolerance * jnp.max(s)
+    counted = directions_seen(s, logp, mask) if tolerance is None else s > tolerance * jnp.max(s)
     # Rows have sum 0: one direction less than labels, whatever rounding says.
-    return jnp.minimum(jnp.sum(counted, dtype=jnp.int32), jnp.int32(c - 1))
+    return jnp.minimum(jnp.sum(counted, dtype=jnp.int32), jnp.int32(logp.shape[1] - 1))

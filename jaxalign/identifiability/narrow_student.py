@@ -6,12 +6,13 @@ import jax.numpy as jnp
 
 from jaxalign._core.checks import as_array, check_mask, check_matrix
 from jaxalign._core.jit import jit
-from jaxalign._core.linalg import orthonormal_basis, thin_svd
+from jaxalign._core.linalg import orthonormal_basis
 from jaxalign._core.numerics import accum_dtype, binary_scale, center_columns, cross_matmul, row_count
 from jaxalign._core.pytree import pytree_dataclass
 from jaxalign._core.typing import Array, Bool, Float, Scalar
 from jaxalign.identifiability.arguments import check_dimension, check_models, known_nan, raise_for_infinite
-from jaxalign.identifiability.log_probabilities import centered_logits
+from jaxalign.identifiability.canonical import factors
+from jaxalign.identifiability.log_probabilities import centered_logits, directions_seen
 from jaxalign.identifiability.logit import logit_distance
 from jaxalign.identifiability.selection import dimension
 
@@ -25,7 +26,8 @@ class StudentLoss:
       floor: the same for the best student of that dimension: the sum of the eigenvalues beyond it.
       squared_distance: the squared logit distance, at least the bound.
       eigenvalues: λ of the covariance of the teacher's centered logits, `(m,)`, largest first.
-      correlations: ρ, canonical correlations of embeddings, `(m,)`, largest first, 0 beyond the student's dimension.
+      correlations: ρ, canonical correlations of embeddings, `(m,)`, largest first, 0 beyond the student's dimension
+        and for directions that are not there.
     """
 
     bound: Scalar
@@ -46,7 +48,7 @@ def logit_covariance_eigenvalues(
       mask: shape `(n,)`; `False` rows are padding and may hold any value.
 
     Returns:
-      Shape `(min(n, c),)`, at least 0; for a model of dimension m, 0 beyond the m-th.
+      Shape `(min(n, c),)`, at least 0; 0 for what rounding explains: of a model of dimension m, those beyond the m-th.
 
     Raises:
       ValueError: at trace time, on wrong shapes.
@@ -61,6 +63,7 @@ def logit_covariance_eigenvalues(
     rows = center_columns(centered_logits(logp, mask=mask), mask)
     scale = binary_scale(rows)
     s = jnp.linalg.svd(rows * scale, compute_uv=False) / scale
+    s = jnp.where(directions_seen(s, logp, mask), s, 0)
     return s * s / row_count(rows, mask)
 
 
@@ -130,8 +133,8 @@ def _narrow_student(
     dtype = accum_dtype(logp, logp2)
 
     def basis(z: Array, size: int) -> Array:
-        u, _, _ = thin_svd(centered_logits(z.astype(dtype), mask=mask))
-        return orthonormal_basis(center_columns(u[:, :size], mask))
+        u, _, _ = factors(z.astype(dtype), size, mask)
+        return orthonormal_basis(center_columns(u, mask))
 
     rho = jnp.linalg.svd(cross_matmul(basis(logp, m), basis(logp2, m2)), compute_uv=False)
     rho = jnp.pad(jnp.minimum(rho, 1)[:m], (0, max(0, m - rho.shape[0])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -121,9 +122,9 @@ def _shown(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
 
 
-def with_notes(result: Identification, note: str | None) -> Identification:
-    """The record, with sentences on what misleads here."""
-    notes = [] if note is None else [note]
+def with_notes(result: Identification, found: Iterable[str]) -> Identification:
+    """The record, with sentences on what misleads here, after those that were found on the way to it."""
+    notes = [*found]
     kl = min(result.kl, result.kl_reversed)
     if kl < SMALL_DIVERGENCE and result.d_fg > LARGE_DISSIMILARITY:
         notes.append(

@@ -91,7 +91,8 @@ def compare_models(
       tuples: how many of them are tried for each pair.
 
     Returns:
-      The pairs; and each model's circular order of labels `(s, c)`, None unless `m` is 2.
+      The pairs; and each model's circular order of labels `(s, c)`, None unless `m` is 2. Distances are NaN where one
+      of both models tells no inputs, or no labels, apart.
 
     Raises:
       ValueError: on wrong shapes, or fewer than two models.

@@ -21,7 +21,11 @@ from jaxalign.studies.width_setting import SEEDS
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """What `python -m jaxalign.studies.widths` does."""
-    parser = argparse.ArgumentParser(prog="python -m jaxalign.studies.widths", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m jaxalign.studies.widths",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--classes", type=int, nargs="+", default=list(CLASSES))
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS))
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many models of each width")

@@ -105,6 +105,19 @@ def test_heads_give_what_only_representations_show(cli, pair):
 
 
 @pytest.mark.slow
+def test_models_are_compared_in_dimensions_of_their_own(cli, pair):
+    rng = np.random.default_rng(1)
+    logits = pair.logits["one"], np.float32(rng.normal(size=(INPUTS, 4)) @ rng.normal(size=(4, LABELS)))
+    paths = [pair.paths[0], other_logits(pair, "four", logits[1])]
+    run = cli("identify", *paths, "--json")
+    assert run.code == 0, run.err
+    assert (run.document["dimension"], run.document["dimension2"]) == (WIDTH, 4)
+    same(run.document, identify(*map(jnp.asarray, logits), key=0))
+    run = cli("identify", *paths, "--dimension", 3, "--json")
+    assert (run.document["dimension"], run.document["dimension2"]) == (3, 3)
+
+
+@pytest.mark.slow
 def test_settings_are_those_of_the_library(cli, pair):
     models = [jnp.asarray(logits) for logits in pair.logits.values()]
     options = ("--dimension", 1, "--tuples", 1, "--weight", "0.5", "--seed", 4, "--subsets", 2, "--json")
@@ -228,7 +241,8 @@ def test_a_bias_is_one_more_dimension(cli, pair):
         parts += [np.hstack([pair.f[name], ones]), np.hstack([pair.g[name], pair.bias[name][:, None]])]
     notes = same(run.document, identify_representations(*map(jnp.asarray, parts), key=0))
     assert "the head of one has a bias, which counts as one more dimension: (f, 1) and (g, b)" in notes
-    assert sum("of 3 dimensions of" in note and "only 2 vary over inputs" in note for note in notes) == 2
+    for which in ("first", "other"):
+        assert f"of 3 dimensions of the {which} model only 2 vary over inputs" in str(run.document["notes"])
     assert run.document["dimension"] == 3
     # The same outputs, from their logits.
     paths = [other_logits(pair, n, pair.f[n] @ pair.g[n].T + pair.bias[n]) for n in ("one", "two")]

@@ -14,11 +14,13 @@ from jaxalign.identifiability import (
     cca_bound,
     constructions,
     identifiability_distance,
+    identify,
     kl_bound,
     kl_divergence,
     llv_bound,
     llv_bound_tight,
     llv_distance,
+    log_probs,
     logit_covariance_eigenvalues,
     logit_distance,
     logit_distance_bound,
@@ -88,6 +90,19 @@ def test_no_bound_from_the_logit_distance_is_violated(float64):
     for name, ratio, near in zip(names, found, (0.5, 0.3, 0.3, 0.9, 0.3), strict=True):
         assert not np.isnan(ratio).any(), name
         assert near < float(jnp.max(ratio)) <= 1 + 1e-6, (name, float(jnp.max(ratio)))
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-12, 1e-3])
+def test_no_bound_on_correlations_from_a_direction_that_does_not_vary(x64, noise):
+    rng = np.random.default_rng(3)
+    f, g, bias = rng.normal(size=(60, 2)), rng.normal(size=(6, 2)), rng.normal(size=6)
+    f, g, bias, apart = (jnp.asarray(z, float) for z in (f, g, bias, noise * rng.normal(size=f.shape)))
+    logp, logp2 = log_probs(f, g, bias=bias), log_probs(f + apart, g, bias=bias)  # of dimension 3; 2 vary
+    assert (np.asarray(logit_covariance_eigenvalues(logp)[2:]) == 0).all()
+    result = identify(logp, logp2, key=0, m=3, tuples=5)
+    assert 0.66 < result.cca_f < 0.67
+    assert result.cca_bound == 0
+    assert str(result).count("only 2 vary over inputs, as with a bias") == 2
 
 
 def test_a_narrow_student_loses_what_it_must(float64):

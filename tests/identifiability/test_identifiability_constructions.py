@@ -17,6 +17,7 @@ from jaxalign.identifiability import (
     label_order,
     label_order_from_logprobs,
     llv_distance,
+    log_probs,
     logit_distance,
     mean_cca_from_logprobs,
     select_sets,
@@ -158,6 +159,17 @@ def test_a_record_of_two_models(float64):
     text = str(result)
     assert "log-likelihood variance distance" in text
     assert "note: " in text
+
+
+def test_bounds_of_the_record_are_of_the_larger_of_both_terms(float64):
+    rng = np.random.default_rng(2)
+    logp = log_probs(rng.normal(size=(30, 2)), rng.normal(size=(6, 2)))
+    for bias, larger in ((np.array([0.0, 0.3, -0.2, 0.1, 0.4, 0.0]), "t2"), (None, "t1")):
+        other = constructions.at_temperature(logp, 1.5) if bias is None else constructions.with_bias(logp, bias)
+        result = identify(logp, other, key=0, m=2, tuples=5)
+        assert max(result.t1, result.t2) == getattr(result, larger)
+        np.testing.assert_allclose(result.bound_tight, min(1, 2 * getattr(result, larger) ** 2), rtol=1e-12)
+        np.testing.assert_allclose(result.bound, min(1, 4 * getattr(result, larger)), rtol=1e-12)
 
 
 @pytest.mark.slow

@@ -166,6 +166,25 @@ def test_mistakes_are_named(settings, match):
         llv_distance(P, Q, **{**SETS, **settings})
 
 
+def test_probabilities_are_told_from_their_logarithms():
+    for pair, argument in (((np.exp(P), Q), "logp"), ((P, np.exp(Q)), "logp2")):
+        with pytest.raises(ValueError, match=f"identify: {argument} must be logits .* got probabilities"):
+            identify(*pair, key=0, m=2)
+    hidden = np.arange(24)[:, None] < 4
+    with pytest.raises(ValueError, match="got probabilities"):
+        identify(np.where(hidden, -5.0, np.exp(P)), Q, key=0, m=2, mask=~hidden[:, 0])
+
+
+def test_masks_of_other_kinds_are_named():
+    for function, arrays in ((recovered_rank, (P,)), (finite_labels, (P, Q))):
+        with pytest.raises(ValueError, match=f"{function.__name__}: mask must have shape"):
+            function(*arrays, mask=np.ones(5, bool))
+        with pytest.raises(TypeError, match=f"{function.__name__}: mask must be boolean"):
+            function(*arrays, mask=np.ones(24, int))
+        with pytest.raises(TypeError, match=f"{function.__name__}: mask must be an array"):
+            function(*arrays, mask=[True] * 24)
+
+
 def test_more_mistakes_are_named():
     with pytest.raises(ValueError, match=r"logp and logp2 must have the same shape .* got \(24, 6\) and \(24, 5\)"):
         logit_distance(P, Q[:, :5])

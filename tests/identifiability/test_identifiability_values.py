@@ -21,6 +21,7 @@ from jaxalign.identifiability import (
     log_ratios,
     logit_distance,
     mean_cca_from_logprobs,
+    narrow_student,
     pls_svd_distance,
     recovered_rank,
     rep_distance,
@@ -112,6 +113,24 @@ def test_golden_canonical_correlations(float64):
     np.testing.assert_allclose(result.correlations_g, oracle.canonical(g, g2), rtol=1e-11)
 
 
+@pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-4])
+def test_rounding_of_nearly_uniform_probabilities_is_no_direction(float64, spread):
+    f, g = RNG.standard_normal((12, 2)), RNG.standard_normal((5, 2))
+    assert int(recovered_rank(log_probs(spread * f, g))) == 2
+
+
+def test_directions_that_are_not_there_count_0(float64):
+    f, f2 = (x[:, [0, 1, 0]] for x in RNG.standard_normal((2, 12, 2)))  # of rank 2, of three dimensions
+    g, g2 = RNG.standard_normal((2, 5, 3))
+    logp, logp2 = log_probs(f, g), log_probs(f2, g2)
+    expected = np.append(oracle.canonical(f[:, :2], f2[:, :2]), 0)
+    result = mean_cca_from_logprobs(logp, logp2, m=3, m2=3)
+    np.testing.assert_allclose(result.correlations_f, expected, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(result.f, expected.sum() / 3, rtol=1e-11)
+    np.testing.assert_allclose(result.correlations_g[2], 0, atol=1e-12)
+    np.testing.assert_allclose(narrow_student(logp, logp2, m=3, m2=3).correlations, expected, rtol=1e-11, atol=1e-12)
+
+
 def test_selection_goes_through_all_labels(float64):
     t1, pivot, left = oracle.best_labels(P, Q)
     np.testing.assert_allclose([t1, pivot, left], [0.4066565152, 0, 2], atol=1e-9)
@@ -180,6 +199,16 @@ def test_models_of_equal_probabilities_are_one(float64):
         np.testing.assert_allclose(found.matrix, a, atol=1e-12)
         assert float(found.residual) < 1e-14
     np.testing.assert_allclose(found.s_min, np.linalg.svd(g[[3, 0]] - g[1], compute_uv=False)[-1], rtol=1e-12)
+
+
+def test_the_residual_is_what_the_map_leaves_of_the_other_model(float64):
+    one, other = (g - g.mean(axis=0) for g in (3 * RNG.standard_normal((6, 2)), RNG.standard_normal((6, 4))))
+    matrix = np.linalg.lstsq(one, other)[0]
+    found = linear_map_between(one, other)
+    np.testing.assert_allclose(found.matrix, matrix, rtol=1e-11)
+    expected = np.linalg.norm(one @ matrix - other) / np.linalg.norm(other)
+    assert 0.1 < expected < 0.95
+    np.testing.assert_allclose(found.residual, expected, rtol=1e-12)
 
 
 def test_golden_blind_spots(float64):
