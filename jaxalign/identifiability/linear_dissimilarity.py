@@ -148,7 +148,8 @@ def _subsets(function: str, labels: int, size: Any, count: Any, key: Any) -> Int
     if count is None:
         if total > MOST_SUBSETS:
             raise ValueError(
-                f"{function}: {labels} labels have {total} subsets of {size}; draw some, by subsets= and key="
+                f"{function}: {labels} labels have {total} subsets of {size}; draw some, by subsets="
+                + (" and key=" if key is None else "")
             )
         return jnp.asarray(np.array(list(itertools.combinations(range(labels), size)), np.int32))
     check_integer(function, "subsets", count, minimum=1)

@@ -127,6 +127,9 @@ def width_figure(settings: Sequence[Any]) -> Figure:
     for panel, classes in zip(axes, tasks, strict=True):
         chosen = sorted((s for s in settings if s.classes == classes), key=lambda setting: setting.width)
         chosen = [s for s in chosen if len(s.pairs.among(s.kept))]
+        if not chosen:
+            _say_none(panel, classes)
+            continue
         widths = np.array([setting.width for setting in chosen], float)
         for color, name, label in ((COLORS[0], "llv", "$d_{LLV}$"), (COLORS[1], "d_fg", "$d_{f,g}$")):
             values = [getattr(setting.pairs.among(setting.kept), name) for setting in chosen]
@@ -151,8 +154,23 @@ def width_figure(settings: Sequence[Any]) -> Figure:
         panel.set_xlabel("width, models kept")
         panel.set_ylim(bottom=0)
         panel.set_title(f"{classes} classes", fontsize=11)
-    axes[0].legend(fontsize=8, frameon=False)
+    _legend(axes)
     return figure
+
+
+def _legend(axes: Sequence[Axes]) -> None:
+    """In the first panel that shows anything."""
+    for panel in axes:
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(fontsize=8, frameon=False)
+            return
+
+
+def _say_none(panel: Axes, classes: int) -> None:
+    """In place of a logarithm of nothing."""
+    panel.set_title(f"{classes} classes", fontsize=11)
+    panel.text(0.5, 0.5, "no two models were kept", ha="center", va="center", transform=panel.transAxes)
+    panel.set_axis_off()
 
 
 def likeness_figure(settings: Sequence[Any]) -> Figure:
@@ -171,6 +189,9 @@ def likeness_figure(settings: Sequence[Any]) -> Figure:
     figure, axes = new_panels("likeness_figure", len(tasks), width=4.2, height=3.8)
     for panel, classes in zip(axes, tasks, strict=True):
         pairs = [setting.pairs.among(setting.kept) for setting in settings if setting.classes == classes]
+        if not sum(map(len, pairs)):
+            _say_none(panel, classes)
+            continue
         kl, apart, same = (np.concatenate([getattr(p, name) for p in pairs]) for name in ("kl", "d_fg", "same_order"))
         for rows, color, label in ((same, COLORS[0], "same order of labels"), (~same, COLORS[1], "another order")):
             panel.scatter(kl[rows], apart[rows], s=8, alpha=0.5, linewidths=0, color=color, label=label)
@@ -179,7 +200,7 @@ def likeness_figure(settings: Sequence[Any]) -> Figure:
         panel.set_xlabel("KL divergence (nats)")
         panel.set_title(f"{classes} classes", fontsize=11)
     axes[0].set_ylabel("dissimilarity $d_{f,g}$")
-    axes[0].legend(fontsize=8, frameon=False)
+    _legend(axes)
     return figure
 
 

@@ -41,6 +41,15 @@ def test_widths_without_pairs_are_left_out():
     np.testing.assert_array_equal(figure.axes[0].get_lines()[0].get_xdata(), [32])
 
 
+def test_where_no_model_was_kept_a_panel_says_so():
+    none = setting(4, 16, accuracy=(0.1, 0.1, 0.2, 0.3))
+    for draw in (width_figure, likeness_figure):
+        figure = draw([none, setting(6, 16)])
+        assert [text.get_text() for text in figure.axes[0].texts] == ["no two models were kept"]
+        assert figure.axes[1].get_legend() is not None
+        figure.savefig("/dev/null", format="png")
+
+
 def test_points_are_pairs_by_their_order():
     one = setting(4, 16)
     same, other = likeness_figure([one]).axes[0].collections
