@@ -117,6 +117,28 @@ def test_pixels_are_pooled_and_masks_are_for_tokens_only():
     )
 
 
+def test_names_within_calls_are_found_and_those_of_loops_are_not():
+    @jax.custom_jvp
+    def by_rule(x):
+        return checkpoint_name(3 * x, "by rule")
+
+    by_rule.defjvp(lambda primals, tangents: (by_rule(*primals), 3 * tangents[0]))
+    inner = jax.jit(lambda x: checkpoint_name(jnp.sin(x), "inner"))
+
+    def function(x):
+        x = by_rule(inner(inner(x)))
+        x = jax.checkpoint(lambda z: checkpoint_name(2 * z, "again"))(x)
+        x, _ = jax.lax.scan(lambda c, _: (checkpoint_name(c + 1, "loop"), None), x, None, length=2)
+        return {"out": x, "total": x.sum(), "counts": jnp.arange(10), "other way": x.T}
+
+    found = capture(function, X, batch_size=10)
+    assert list(found) == ["inner", "inner#2", "by rule", "again", "out"]  # with a row for each example
+    expected = np.sin(np.sin(X))
+    np.testing.assert_allclose(found["inner#2"], expected, rtol=1e-6)
+    np.testing.assert_allclose(found["by rule"], 3 * expected, rtol=1e-6)
+    np.testing.assert_allclose(found["out"], 6 * expected + 2, rtol=1e-6)
+
+
 def test_layers_are_listed_without_computing():
     listed = list_layers(Net(), jax.ShapeDtypeStruct((7, 4), jnp.float32), layers=["*st", "second"])
     assert listed == {"first": ((7, 6), "float32"), "second": ((7, 3), "float32")}
