@@ -101,8 +101,8 @@ def ablations() -> list[dict[str, Any]]:
 
 def sweeps() -> list[dict[str, Any]]:
     """From rich to lazy on centered pairs, with one ratio of rates."""
-    linear = Setting(activation="linear", width=500, hidden=1, layer=0, epochs=4000)
-    tanh = Setting(activation="tanh", width=128, hidden=10, layer=5, epochs=6000)
+    linear = Setting(activation="linear", width=500, hidden=1, epochs=4000)
+    tanh = Setting(activation="tanh", width=128, hidden=10, epochs=6000)
     found = []
     for name, setting, ratio, table in (("linear", linear, 1.0, LINEAR_SWEEP), ("tanh", tanh, 2.35, TANH_SWEEP)):
         rates = [rate for rate, _ in table.values()]

@@ -157,14 +157,16 @@ def _table(runs: dict[str, FittedRun]):
 
 
 def _print_list(*, as_json: bool) -> None:
+    settings = {
+        name: {**dataclasses.asdict(setting), "layer": setting.layer_index} for name, setting in SETTINGS.items()
+    }
     if as_json:
-        settings = {name: dataclasses.asdict(setting) for name, setting in SETTINGS.items()}
         print(json.dumps({"settings": settings, "figures": list(FIGURES)}))
         return
     fields = ("architecture", "activation", "gain", "lr", "width", "hidden", "epochs", "layer", "optimizer")
     table = plain_table("setting", *fields, numbers=fields[2:-1])
-    for name, setting in SETTINGS.items():
-        add_row(table, name, *(str(getattr(setting, field)) for field in fields))
+    for name, setting in settings.items():
+        add_row(table, name, *(str(setting[field]) for field in fields))
     results().print(table)
     print("\nFigures of the networks that are compared: " + ", ".join([*OF_RUNS, *OF_ONE_RUN]))
     print("Figures of networks of their own: " + ", ".join(OF_OTHERS))

@@ -29,7 +29,7 @@ class Setting:
       width: units of a hidden layer.
       hidden: hidden layers; of a CNN, convolutions.
       epochs: of the settings file, a step each with all data in one batch. Where `lr` was halved, these were doubled.
-      layer: the hidden layer that was looked at, counted from 0.
+      layer: the hidden layer that was looked at, counted from 0; None for the middle one, see `layer_index`.
       skip: of an `MLP`.
       dropout: of an `MLP`.
       optimizer: `"sgd"` or `"adam"`.
@@ -43,16 +43,27 @@ class Setting:
     width: int = 500
     hidden: int = 20
     epochs: int = 3000
-    layer: int = 10
+    layer: int | None = None
     skip: bool = False
     dropout: float = 0.0
     optimizer: str = "sgd"
     batch_size: int | None = None
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.layer_index < self.hidden:
+            raise ValueError(
+                f"Setting: layer must be one of the {self.hidden} hidden layers, counted from 0, got {self.layer}"
+            )
+
+    @property
+    def layer_index(self) -> int:
+        """The hidden layer that was looked at, counted from 0."""
+        return self.hidden // 2 if self.layer is None else self.layer
+
     @property
     def layer_name(self) -> str:
         """The name of the submodule that was looked at."""
-        return f"hidden.{self.layer}"
+        return f"hidden.{self.layer_index}"
 
     def network(self, *, rngs: nnx.Rngs, inputs: int = 1, outputs: int = 1, gain: Any = None) -> MLP | CNN:
         """The network, newly drawn.
@@ -78,17 +89,17 @@ def _gains(settings: dict[float, float]) -> dict[str, Setting]:
     return {f"gain_{gain}": Setting(gain=gain, lr=lr) for gain, lr in settings.items()}
 
 
-def _xor(gain: float, lr: float, hidden: int = 20, layer: int = 10) -> Setting:
-    return Setting(activation="relu", gain=gain, lr=lr, hidden=hidden, layer=layer)
+def _xor(gain: float, lr: float, hidden: int = 20) -> Setting:
+    return Setting(activation="relu", gain=gain, lr=lr, hidden=hidden)
 
 
 def _orthogonal(gain: float, lr: float, epochs: int) -> Setting:
     # The settings say tanh, but the notebook does not hand it to the model.
-    return Setting(gain=gain, lr=lr, width=100, hidden=4, epochs=epochs, layer=2)
+    return Setting(gain=gain, lr=lr, width=100, hidden=4, epochs=epochs)
 
 
 def _mnist(lr: float, optimizer: str) -> Setting:
-    return Setting(gain=0.5, lr=lr, width=200, hidden=4, epochs=200, layer=2, optimizer=optimizer, batch_size=64)
+    return Setting(gain=0.5, lr=lr, width=200, hidden=4, epochs=200, optimizer=optimizer, batch_size=64)
 
 
 #: The settings of van Rossem and Saxe (2024), as their notebooks have them; what is not given there is that of
@@ -96,7 +107,7 @@ def _mnist(lr: float, optimizer: str) -> Setting:
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
     {
         "default": Setting(),
-        "shallow": Setting(gain=0.35, lr=0.02, hidden=2, layer=1),
+        "shallow": Setting(gain=0.35, lr=0.02, hidden=2),
         "narrow": Setting(gain=1.05, width=50),
         "linear": Setting(activation="linear", gain=0.85, lr=0.0025),
         "elu": Setting(activation="elu", gain=0.95, lr=0.0009),
@@ -104,15 +115,15 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
         "relu": Setting(activation="relu"),
         "swish": Setting(activation="swish", gain=1.7, lr=0.005),
         "skip": Setting(gain=0.1, lr=0.02, skip=True),
-        "cnn": Setting(architecture="cnn", gain=0.95, lr=0.004, hidden=10, layer=5),
+        "cnn": Setting(architecture="cnn", gain=0.95, lr=0.004, hidden=10),
         "dropout": Setting(hidden=10, layer=2, dropout=0.1),
         **_gains({0.9: 0.03, 1.1: 0.005, 1.2: 0.0025, 1.3: 0.0015, 1.4: 0.0005, 1.6: 3e-6}),
         "adam": Setting(lr=1e-6, optimizer="adam"),
-        "two_layer": Setting(activation="linear", gain=0.1, hidden=1, layer=0),
+        "two_layer": Setting(activation="linear", gain=0.1, hidden=1),
         "xor_rich": _xor(0.85, 0.015),
         "xor_intermediate": _xor(1.25, 0.002),
         "xor_lazy": _xor(2.0, 3e-9),
-        "xor_shallow": _xor(0.0015, 0.03, hidden=1, layer=0),
+        "xor_shallow": _xor(0.0015, 0.03, hidden=1),
         "orthogonal_high": _orthogonal(2.0, 0.0015, 750),
         "orthogonal_low": _orthogonal(0.5, 0.015, 1500),
         "orthogonal_very_low": _orthogonal(0.275, 0.05, 2000),

@@ -134,7 +134,7 @@ def digit_pair(*, key: Array | int, digits: tuple[int, int] = (0, 1), epochs: in
         key=jax.random.fold_in(key, 1),
         progress=False,
     )
-    return fit_recording(recording, layer=setting.layer)
+    return fit_recording(recording, layer=setting.layer_index)
 
 
 def _standardized(digits: Digits) -> tuple[Array, Array]:

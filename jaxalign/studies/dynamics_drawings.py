@@ -72,7 +72,7 @@ def draw_depth(arrays: Arrays) -> Figure:
 
     left.semilogy(arrays["layer"], arrays["sse"], "o-", color=COLORS[3])
     left.set_ylabel("sum of squared errors")
-    left.set_title("The middle fits, both ends do not", fontsize=11)
+    left.set_title("Misfit of the theory, layer by layer", fontsize=11)
     for name, label, color in (
         ("eta_h", r"$\eta_h \propto 1/\tau_h$", COLORS[0]),
         ("eta_y", r"$\eta_y \propto 1/\tau_y$", COLORS[1]),

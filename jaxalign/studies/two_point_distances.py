@@ -61,7 +61,7 @@ def distance_grid(
     ratio = np.mean([row["eta_h"] for row in rows]) / np.mean([row["eta_y"] for row in rows])
     dx, dy = np.linspace(0.5, 1.5, cells), np.linspace(0.0, 1.0, cells)
     theory, network, finished = (np.zeros((cells, cells)) for _ in range(3))
-    at, part = setting.layer, replace(setting, epochs=min(setting.epochs, most_steps))
+    at, part = setting.layer_index, replace(setting, epochs=min(setting.epochs, most_steps))
     for (i, j), one in zip(np.ndindex(cells, cells), jax.random.split(for_cells, cells * cells), strict=True):
         x, y = two_points(float(dx[i]) ** 2, float(dy[j]) ** 2)
         recording = first = train_setting(part, one, x, y, ends=True)
@@ -100,7 +100,7 @@ def xor_distances(setting: Setting, *, ratio: float, key: Array | int) -> dict[s
       van Rossem and Saxe (2024), arXiv:2402.09142.
     """
     check_positive("xor_distances", "ratio", ratio)
-    at, key = setting.layer, as_key("xor_distances", key)
+    at, key = setting.layer_index, as_key("xor_distances", key)
     # Their loss has no half here, which is twice the learning rate.
     recording = train_setting(replace(setting, lr=2 * setting.lr), key, XOR_INPUTS, XOR_TARGETS, ends=True)
 

@@ -166,7 +166,7 @@ def fitted_run(
       van Rossem and Saxe (2024), arXiv:2402.09142.
     """
     points = two_points(dx2, dy2, centered=centered)
-    return fit_recording(train_setting(setting, as_key("fitted_run", key), *points), layer=setting.layer)
+    return fit_recording(train_setting(setting, as_key("fitted_run", key), *points), layer=setting.layer_index)
 
 
 def compared_runs(
@@ -278,7 +278,7 @@ def gain_sweep(
     rows = []
     for gain, rate in zip(gains, rates, strict=True):
         run = fitted_run(replace(setting, gain=gain, lr=rate), key=key, centered=True)
-        at = setting.layer
+        at = setting.layer_index
         state = TwoPointState(*(float(z[at]) for z in run.fit.state0))
         fixed = fixed_point(state, TwoPointParams(ratio, 1.0, dx2=1.0, dy2=0.5)).h_inf
         row = run.row

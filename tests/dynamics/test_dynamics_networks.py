@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from flax import nnx
 
 from jaxalign.dynamics.networks import ACTIVATIONS, CNN, MLP
-from jaxalign.dynamics.settings import SETTINGS, two_points
+from jaxalign.dynamics.settings import SETTINGS, Setting, two_points
 from jaxalign.features.intermediates import intermediates, layer_names
 
 X = np.random.default_rng(0).standard_normal((4, 3))
@@ -158,7 +160,7 @@ def test_settings_are_those_of_the_notebooks():
         assert (s.activation, s.gain, s.lr, f"{s.width}x{s.hidden}") == (activation, float(gain), float(lr), sizes), (
             name
         )
-        assert (s.epochs, s.layer, s.layer_name) == (int(epochs), int(layer), f"hidden.{layer}"), name
+        assert (s.epochs, s.layer_index, s.layer_name) == (int(epochs), int(layer), f"hidden.{layer}"), name
     special = {name: (s.architecture, s.skip, s.dropout, s.optimizer, s.batch_size) for name, s in SETTINGS.items()}
     assert {name: s for name, s in special.items() if s != special["default"]} == {
         "skip": ("mlp", True, 0.0, "sgd", None),
@@ -168,6 +170,14 @@ def test_settings_are_those_of_the_notebooks():
         "mnist_structure": ("mlp", False, 0.0, "adam", 64),
         "mnist_trajectory": ("mlp", False, 0.0, "sgd", 64),
     }
+
+
+def test_the_layer_looked_at_is_the_middle_one_unless_named():
+    assert [replace(SETTINGS["narrow"], hidden=hidden).layer_index for hidden in (1, 2, 3, 8)] == [0, 1, 1, 4]
+    assert Setting(hidden=8, layer=7).layer_name == "hidden.7"
+    for layer in (8, -1):
+        with pytest.raises(ValueError, match=f"layer must be one of the 8 hidden layers, counted from 0, got {layer}"):
+            Setting(hidden=8, layer=layer)
 
 
 @pytest.mark.slow

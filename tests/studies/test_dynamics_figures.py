@@ -8,12 +8,12 @@ import pytest
 from jaxalign.dynamics import SETTINGS, Setting, TwoPointParams, TwoPointState, two_point_trajectory
 from jaxalign.studies import compared_runs, dynamics_drawings, dynamics_figures, fitted_run
 
-SMALL = Setting(activation="linear", gain=0.3, lr=0.1, width=20, hidden=1, epochs=200, layer=0)
+SMALL = Setting(activation="linear", gain=0.3, lr=0.1, width=20, hidden=1, epochs=200)
 
 
 @pytest.fixture(scope="module")
 def runs():
-    deep = Setting(activation="tanh", gain=0.8, lr=0.05, width=20, hidden=3, epochs=400, layer=1)
+    deep = Setting(activation="tanh", gain=0.8, lr=0.05, width=20, hidden=3, epochs=400)
     return {"two layers": fitted_run(SMALL, key=0), "three": fitted_run(deep, key=1)}
 
 

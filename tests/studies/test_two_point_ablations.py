@@ -10,7 +10,7 @@ from jaxalign.studies import ablated_fits, fitted_run, run_setting
 
 @pytest.fixture(scope="module")
 def run():
-    return fitted_run(Setting(activation="linear", gain=0.1, lr=0.05, width=100, hidden=1, epochs=600, layer=0), key=0)
+    return fitted_run(Setting(activation="linear", gain=0.1, lr=0.05, width=100, hidden=1, epochs=600), key=0)
 
 
 def equations(name, a, b, dy2):

@@ -18,7 +18,7 @@ from jaxalign.studies import (
     xor_distances,
 )
 
-SMALL = Setting(activation="linear", gain=0.1, lr=0.05, width=300, hidden=1, epochs=600, layer=0)
+SMALL = Setting(activation="linear", gain=0.1, lr=0.05, width=300, hidden=1, epochs=600)
 
 
 def test_settings_are_those_of_trajectories():
