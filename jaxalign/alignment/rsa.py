@@ -92,7 +92,7 @@ def rdm(
       TypeError: at trace time, on non-floating input, or repeats that are no integer.
 
     Example:
-      >>> rdm(jnp.array([[0., 1.], [1., 0.], [0., 2.]]), metric="cosine").tolist()
+      >>> rdm(jnp.array([[0., 1.], [1., 0.], [0., 2.]]), metric="cosine").round(5).tolist()
       [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
 
     Reference:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -24,12 +24,12 @@ class Batch:
     Attributes:
       x: what the model takes: an array, a tuple or a mapping of them.
       mask: which tokens are real, `(rows, tokens)`, or None.
-      ids: which example each row is, or None.
+      columns: what is known of each example, by name, each `(rows,)`.
     """
 
     x: Any
     mask: Bool[Array, "n t"] | None = None
-    ids: np.ndarray | None = None
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -52,7 +52,7 @@ class Batches(Sized):
       batches: as `capture` takes them.
       inputs: entries of a mapping that the model takes: one, several, or all.
       mask: the entry that says which tokens are real.
-      ids: the entry that says which example each row is; None for none.
+      columns: entries that say something of each example, such as its id, by name.
       size: rows of a batch out of one array.
       as_input: makes what a model takes out of arrays, tuples and mappings; called with the name of the function, too.
 
@@ -66,11 +66,11 @@ class Batches(Sized):
         *,
         inputs: str | Sequence[str] | None,
         mask: str,
-        ids: str | None,
+        columns: Mapping[str, str],
         size: int,
         as_input: Callable[[str, Any], Any],
     ) -> None:
-        self._batches, self._inputs, self._mask, self._ids, self._size = batches, inputs, mask, ids, size
+        self._batches, self._inputs, self._mask, self._columns, self._size = batches, inputs, mask, columns, size
         self._as_input = as_input
         if not hasattr(batches, "shape") and (isinstance(batches, (str, Mapping)) or not isinstance(batches, Iterable)):
             raise TypeError(
@@ -94,12 +94,12 @@ class Batches(Sized):
             yield self._checked(f"batch {place}", batch)
 
     def _checked(self, where: str, batch: Any) -> Batch:
-        mask = ids = None
+        mask, columns = None, {}
         if isinstance(batch, Mapping):
             entries = dict(batch)
-            if self._ids is not None:
-                ids = np.asarray(self._entry(where, entries, self._ids))
-                del entries[self._ids]
+            columns = {name: np.asarray(self._entry(where, entries, entry)) for name, entry in self._columns.items()}
+            for entry in self._columns.values():
+                entries.pop(entry, None)
             if self._mask in entries:
                 mask = as_array(_FUNCTION, "mask", entries[self._mask]).astype(bool)
             if isinstance(self._inputs, str):
@@ -108,15 +108,17 @@ class Batches(Sized):
                 batch = {name: self._entry(where, entries, name) for name in self._inputs}
             else:
                 batch = entries
-        elif self._ids is not None:
-            raise ValueError(f"{_FUNCTION}: ids names an entry, {self._ids!r}, but {where} is no mapping")
-        made = Batch(self._as_input(_FUNCTION, batch), mask, ids)
+        else:
+            for name, entry in self._columns.items():
+                raise ValueError(f"{_FUNCTION}: {name} names an entry, {entry!r}, but {where} is no mapping")
+        made = Batch(self._as_input(_FUNCTION, batch), mask, columns)
         leaves = jax.tree.leaves(made.x)
         if not leaves or any(leaf.ndim == 0 or leaf.shape[0] != leaves[0].shape[0] for leaf in leaves) or not made.rows:
             shapes = [tuple(leaf.shape) for leaf in leaves]
             raise ValueError(f"{_FUNCTION}: {where} must hold arrays with one row an example, got shapes {shapes}")
-        if ids is not None and ids.shape != (made.rows,):
-            raise ValueError(f"{_FUNCTION}: ids of {where} must have shape ({made.rows},), got {ids.shape}")
+        for name, values in columns.items():
+            if values.shape != (made.rows,):
+                raise ValueError(f"{_FUNCTION}: {name} of {where} must have shape ({made.rows},), got {values.shape}")
         if mask is not None:
             self._check_mask(where, mask, made.rows)
         return made

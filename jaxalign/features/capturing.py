@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -29,6 +29,8 @@ def capture(
     inputs: str | Sequence[str] | None = None,
     mask: str = "attention_mask",
     ids: Any = None,
+    labels: Any = None,
+    facts: Mapping[str, Any] | None = None,
     dtype: Any = jnp.float32,
     batch_size: int = 64,
     evaluate: bool = True,
@@ -57,6 +59,8 @@ def capture(
       mask: the entry of a mapping that says which tokens are real, `(examples, tokens)`, 1 or True for these. It is
         used for layers with a position for each token; an array has no mask.
       ids: which example each row is, `(n,)`, integers or strings, or the name of an entry of every batch.
+      labels: what each example is of, likewise.
+      facts: what is known of the model, such as its loss; its name and number of `parameters` are added.
       dtype: what layers are kept in: float16, bfloat16, float32 or float64.
       batch_size: rows of a batch, where batches are one array.
       evaluate: put an NNX or PyTorch module in evaluation mode for it (no dropout, stored statistics). Linen modules
@@ -100,25 +104,27 @@ def capture(
     if dtype not in FLOATING:
         raise TypeError(f"{name}: dtype must be float16, bfloat16, float32 or float64, got {dtype}")
     check_integer(name, "batch_size", batch_size, minimum=1)
-    of_ids = ids if isinstance(ids, str) else None
-    parts = Batches(batches, inputs=inputs, mask=mask, ids=of_ids, size=batch_size, as_input=runner.as_input)
+    columns = {"ids": ids, "labels": labels}
+    entries = {column: entry for column, entry in columns.items() if isinstance(entry, str)}
+    parts = Batches(batches, inputs=inputs, mask=mask, columns=entries, size=batch_size, as_input=runner.as_input)
     store = Kept() if out is None else Unfinished(out, {"pool": _described(pool), "dtype": dtype.name})
     names: tuple[str, ...] = ()
-    found_ids: list[np.ndarray] = []
+    found: dict[str, list[np.ndarray]] = {column: [] for column in entries}
     with progress_bar(len(parts), doing="capturing", show=progress) as tick:
         for place, batch in enumerate(parts):
             if not names:
                 shapes = runner.shapes(batch.x, evaluate=evaluate)
                 names = tuple(matching(name, [n for n, z in shapes.items() if _is_layer(z, batch.rows)], layers))
                 store.begin(names)
-            if batch.ids is not None:
-                found_ids.append(batch.ids)
+            for column, values in batch.columns.items():
+                found[column].append(values)
             if not store.has(place, batch):
                 store.add(place, batch, runner.rows(batch, names, pool=pool, dtype=dtype, evaluate=evaluate))
             tick()
     if not names:
         raise ValueError(f"{name}: batches must hold at least one, got none")
-    return store.finish(np.concatenate(found_ids) if isinstance(ids, str) else ids)
+    columns |= {column: np.concatenate(values) for column, values in found.items()}
+    return store.finish(**columns, facts={**runner.facts, **(facts or {})})
 
 
 def list_layers(model: Any, x: Any, *, layers: str | Sequence[str] = "*") -> dict[str, tuple[tuple[int, ...], str]]:
@@ -174,6 +180,7 @@ class Kept:
         for kept, array in zip(self._rows, rows, strict=True):
             kept.append(array)
 
-    def finish(self, ids: Any) -> Layers:
-        """All of it."""
-        return Layers({name: np.concatenate(kept) for name, kept in zip(self._names, self._rows, strict=True)}, ids=ids)
+    def finish(self, **beside: Any) -> Layers:
+        """All of it, with ids, labels and facts."""
+        arrays = {name: np.concatenate(kept) for name, kept in zip(self._names, self._rows, strict=True)}
+        return Layers(arrays, **beside)

@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jaxalign._core.atomic import atomic_path
 from jaxalign.features import npy, npz, safetensors
 from jaxalign.features.errors import FeatureFileError
-from jaxalign.features.layers import Layers, natural_key
+from jaxalign.features.layers import Contents, Layers, contents_of, facts_of, natural_key
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
 
@@ -27,6 +25,9 @@ def load(path: str | os.PathLike[str]) -> Layers:
     | `.npz` | one per member, in the order of the archive | member `ids` | mapped; read if compressed |
     | `.safetensors` | one per tensor, as saved, else `layer2` before `layer10` | tensor or metadata `ids` | mapped |
     | folder | one per `.npy` file, named after it, `layer2` before `layer10` | `ids.npy` | mapped |
+
+    Labels are where ids are, under `labels`, if they have one axis; facts of the model are JSON: a member `facts`,
+    metadata `facts`, or `facts.json`.
 
     Nothing is unpickled. A mapped array is read from the disk when it is used: leave the file
     as it is meanwhile (`save` may replace it). Checksums of compressed members are compared,
@@ -49,6 +50,7 @@ def load(path: str | os.PathLike[str]) -> Layers:
 
     Example:
       >>> import tempfile
+      >>> import numpy as np
       >>> folder = tempfile.TemporaryDirectory()
       >>> save(f"{folder.name}/model.npz", {"block1": np.ones((3, 2), np.float32)}, ids=[7, 8, 9])
       >>> load(f"{folder.name}/model.npz")
@@ -58,24 +60,31 @@ def load(path: str | os.PathLike[str]) -> Layers:
     path = Path(path)
     known = path.suffix.lower() in SUFFIXES
     if path.is_dir():
-        arrays, ids = _read_folder(path)
+        found = _read_folder(path)
     elif not path.exists():
         hint = "" if known else f" (readable: folders of .npy files, and {', '.join(SUFFIXES)})"
         raise FileNotFoundError(errno.ENOENT, f"no such file or folder{hint}", str(path))
     elif not path.is_file():
         raise FeatureFileError(f"{path}: neither a regular file nor a folder")
     elif path.suffix.lower() == ".npy":
-        arrays, ids = {path.stem: npy.read(path)}, None
+        found = Contents({path.stem: npy.read(path)})
     elif path.suffix.lower() == ".npz":
-        arrays, ids = npz.read(path)
+        found = npz.read(path)
     elif path.suffix.lower() == ".safetensors":
-        arrays, ids = safetensors.read(path)
+        found = safetensors.read(path)
     else:
         raise _unknown_suffix(path)
-    return Layers(arrays, ids=ids, source=path)
+    return Layers(found.arrays, ids=found.ids, labels=found.labels, facts=found.facts, source=path)
 
 
-def save(path: str | os.PathLike[str], arrays: Mapping[str, Any], *, ids: Any = None) -> None:
+def save(
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, Any],
+    *,
+    ids: Any = None,
+    labels: Any = None,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
     """Write layers to a file; the format goes by the suffix, `.npy`, `.npz` or `.safetensors`.
 
     The file appears under its name when it is complete and on the disk, or not at all; one that
@@ -87,9 +96,11 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Any], *, ids: Any = 
         or `Layers`. A `.npy` file takes exactly one, and not its name.
       ids: which example each row is, shape `(n,)`, integers or strings, all different; not for `.npy`.
         None takes those of `Layers`.
+      labels: what each example is of, shape `(n,)`, integers or strings; likewise.
+      facts: what is known of the model, name -> text, number, truth value or None; likewise.
 
     Raises:
-      ValueError: when layers or ids are not as above; `FeatureFileError` when they do not fit the format.
+      ValueError: when these are not as above; `FeatureFileError` when they do not fit the format.
       TypeError: when `arrays` is not a mapping of arrays.
       OSError: when the file cannot be written (no such folder, disk full, no permission).
     """
@@ -97,9 +108,13 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Any], *, ids: Any = 
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise _unknown_suffix(path)
-    layers = Layers(arrays, ids=arrays.ids if ids is None and isinstance(arrays, Layers) else ids)
-    if suffix == ".npy" and (len(layers) != 1 or layers.ids is not None):
-        extra = "row ids" if len(layers) == 1 else f"{len(layers)} layers"
+    if isinstance(arrays, Layers):
+        ids, labels = arrays.ids if ids is None else ids, arrays.labels if labels is None else labels
+        facts = arrays.facts if facts is None else facts
+    layers = Layers(arrays, ids=ids, labels=labels, facts=facts)
+    beside = {"row ids": layers.ids is not None, "labels": layers.labels is not None, "facts": bool(layers.facts)}
+    if suffix == ".npy" and (len(layers) != 1 or any(beside.values())):
+        extra = next(name for name in beside if beside[name]) if len(layers) == 1 else f"{len(layers)} layers"
         raise FeatureFileError(f"{path}: a .npy file holds one array, not {extra}; use .npz or .safetensors")
     with atomic_path(path) as temporary:
         if suffix == ".npy":
@@ -110,18 +125,21 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Any], *, ids: Any = 
             safetensors.write(temporary, layers)
 
 
-def _read_folder(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+def _read_folder(path: Path) -> Contents:
     """Every `.npy` file of a folder; hidden ones are other programs' unfinished business."""
     entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
     files = [entry for entry in entries if entry.suffix.lower() == ".npy" and entry.is_file()]
     arrays = {entry.stem: npy.read(entry) for entry in sorted(files, key=lambda entry: natural_key(entry.stem))}
-    ids = arrays.pop("ids", None)
-    if not arrays:
+    found = contents_of(path, arrays)
+    if not found.arrays:
         found = f"holds {len(entries)} entries, but no layer" if entries else "is empty"
         whole = sorted({e.suffix for e in entries if e.suffix.lower() in {".npz", ".safetensors"}})
         hint = f"; for one model a file give {path}/*{whole[0]}" if whole else ""
         raise FeatureFileError(f"{path}: the folder {found}; one .npy file per layer is expected{hint}")
-    return arrays, ids
+    facts = path / "facts.json"
+    if not facts.is_file():
+        return found
+    return found._replace(facts=facts_of(facts, facts.read_text(encoding="utf-8", errors="replace")))
 
 
 def _unknown_suffix(path: Path) -> FeatureFileError:

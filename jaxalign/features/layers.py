@@ -1,12 +1,15 @@
-"""`Layers`: the activations of a model, one matrix a layer, and which example each row is."""
+"""`Layers`: the activations of a model, one matrix a layer, which example each row is, and what is known of both."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,11 +32,14 @@ class Layers(Mapping[str, np.ndarray]):
       arrays: name -> anything with `__array__` or DLPack, shape `(n, d)`, floating point, not empty.
         Names are non-empty strings other than `ids`.
       ids: which example each row is, shape `(n,)`, integers or strings, all different; None when unknown.
+      labels: what each example is of, shape `(n,)`, integers or strings; None when unknown.
+      facts: what is known of the model, such as `parameters`, `loss` or `bits_per_byte`: name -> text, number, truth
+        value or None.
       source: the file or folder that the arrays were read from.
 
     Raises:
-      ValueError: when a layer or the ids are not as above; `FeatureFileError` when there is a `source`.
-      TypeError: when `arrays` is not a mapping, a name is not a string or a value is not an array.
+      ValueError: when a layer, ids, labels or facts are not as above; `FeatureFileError` when there is a `source`.
+      TypeError: when `arrays` or `facts` is not a mapping, a name is not a string or a value is not an array.
 
     Example:
       >>> layers = Layers({"block1": np.ones((3, 2), np.float32)}, ids=["a", "b", "c"])
@@ -41,10 +47,16 @@ class Layers(Mapping[str, np.ndarray]):
       ((3, 2), 3, array(['a', 'b', 'c'], dtype='<U1'))
     """
 
-    __slots__ = ("_arrays", "_ids", "_source")
+    __slots__ = ("_arrays", "_facts", "_ids", "_labels", "_source")
 
     def __init__(
-        self, arrays: Mapping[str, Any], *, ids: Any = None, source: str | os.PathLike[str] | None = None
+        self,
+        arrays: Mapping[str, Any],
+        *,
+        ids: Any = None,
+        labels: Any = None,
+        facts: Mapping[str, Any] | None = None,
+        source: str | os.PathLike[str] | None = None,
     ) -> None:
         if not isinstance(arrays, Mapping):
             raise TypeError(f"Layers: arrays must be a mapping of layer name to array, got {describe(arrays)}")
@@ -61,11 +73,26 @@ class Layers(Mapping[str, np.ndarray]):
                     f"{first!r} has {rows[first]}, {name!r} has {rows[name]}"
                 )
         self._ids = None if ids is None else self._checked_ids(ids)
+        self._labels = None if labels is None else self._checked_column("labels", labels)
+        self._facts = self._checked_facts({} if facts is None else facts)
+        for name, kept in (("labels", labels is not None), ("facts", bool(self._facts))):
+            if kept and name in self._arrays:
+                raise self._error(f"a layer named {name!r} cannot be kept together with {name}")
 
     @property
     def ids(self) -> np.ndarray | None:
         """Which example each row is, shape `(n,)`, integers or strings; None when unknown."""
         return self._ids
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """What each example is of, shape `(n,)`, integers or strings; None when unknown."""
+        return self._labels
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What is known of the model, by name."""
+        return MappingProxyType(self._facts)
 
     @property
     def source(self) -> str | None:
@@ -131,14 +158,30 @@ class Layers(Mapping[str, np.ndarray]):
             raise self._error(f"layer {name!r}: must not be empty, got {describe(array)}")
         return _read_only(_native(array).view())
 
-    def _checked_ids(self, ids: Any) -> np.ndarray:
-        array = _id_array(ids)
+    def _checked_column(self, name: str, values: Any) -> np.ndarray:
+        """Integers or text, one for each row, of which `name` is said in messages."""
+        array = _column(values)
         if array is None:
-            raise self._error(f"ids must be integers or strings, one per row, got {describe(ids)}")
+            raise self._error(f"{name} must be integers or strings, one per row, got {describe(values)}")
         if array.shape != (self.rows,):
-            raise self._error(f"ids must have shape ({self.rows},), one per row, got {describe(array)}")
+            raise self._error(f"{name} must have shape ({self.rows},), one per row, got {describe(array)}")
         if array.dtype.kind == "U" and array.view(np.uint32).max() > sys.maxunicode:
-            raise self._error("ids are not valid text")  # as read from a damaged file; NumPy does not look
+            raise self._error(f"{name} are not valid text")  # as read from a damaged file; NumPy does not look
+        return _read_only(array)
+
+    def _checked_facts(self, facts: Any) -> dict[str, Any]:
+        if not isinstance(facts, Mapping):
+            raise TypeError(f"Layers: facts must be a mapping of names to values, got {describe(facts)}")
+        for name, value in facts.items():
+            plain = value is None or isinstance(value, (str, bool, int, float))
+            if not isinstance(name, str) or not plain:
+                raise self._error(
+                    f"facts must be texts, numbers, truth values or None by name, got {name!r}: {describe(value)}"
+                )
+        return dict(facts)
+
+    def _checked_ids(self, ids: Any) -> np.ndarray:
+        array = self._checked_column("ids", ids)
         values, counts = np.unique(array, return_counts=True)
         if len(values) < len(array):
             repeated = values[counts > 1][0]
@@ -146,7 +189,44 @@ class Layers(Mapping[str, np.ndarray]):
                 f"ids must all be different, but {int(np.sum(counts > 1))} occur more than once: "
                 f"{repeated.item()!r} is in rows {', '.join(map(str, np.flatnonzero(array == repeated)[:5]))}"
             )
-        return _read_only(array)
+        return array
+
+
+class Contents(NamedTuple):
+    """What a file holds: layers by name, and what it says of rows and of the model, if anything."""
+
+    arrays: dict[str, np.ndarray]
+    ids: Any = None
+    labels: Any = None
+    facts: dict[str, Any] | None = None
+
+
+def contents_of(path: Path, arrays: dict[str, np.ndarray]) -> Contents:
+    """Tell layers from what is kept beside them under a name: `ids`, a column of `labels`, a text of `facts`.
+
+    Raises:
+      FeatureFileError: for facts that are no JSON object.
+    """
+    arrays = dict(arrays)
+    labels = arrays.pop("labels") if "labels" in arrays and arrays["labels"].ndim == 1 else None
+    facts = arrays.pop("facts") if "facts" in arrays and arrays["facts"].ndim == 0 else None
+    text = None if facts is None else facts.item()
+    return Contents(arrays, arrays.pop("ids", None), labels, None if text is None else facts_of(path, text))
+
+
+def facts_of(path: Path, text: Any) -> dict[str, Any]:
+    """Facts out of JSON.
+
+    Raises:
+      FeatureFileError: when it is none, or no object.
+    """
+    try:
+        facts = json.loads(text)
+    except (TypeError, ValueError):
+        facts = None
+    if not isinstance(facts, dict):
+        raise FeatureFileError(f"{path}: the facts must be a JSON object, got {text!r:.80}")
+    return facts
 
 
 def row_blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -183,7 +263,7 @@ def _host_array(argument: str, value: Any) -> np.ndarray:
     return np.asarray(as_array("Layers", argument, value))
 
 
-def _id_array(ids: Any) -> np.ndarray | None:
+def _column(ids: Any) -> np.ndarray | None:
     """A new array of integers or fixed-width text in native byte order, or None when `ids` hold anything else."""
     array = np.asarray(ids)
     if array.ndim == 1 and (not hasattr(ids, "dtype") or array.dtype.kind in "OT"):

@@ -113,5 +113,5 @@ def write_array(file: IO[bytes], array: np.ndarray) -> None:
 
 def write_numbers(file: IO[bytes], array: np.ndarray) -> None:
     """Write the numbers alone, in row order, block by block."""
-    for _, block in row_blocks(array):
+    for _, block in row_blocks(np.atleast_1d(array)):
         file.write(np.ascontiguousarray(block).view(np.uint8).data)

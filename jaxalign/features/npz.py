@@ -7,6 +7,7 @@ member is not checked against its zip checksum, which would read all of it.
 
 from __future__ import annotations
 
+import json
 import struct
 import zipfile
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import IO
 import numpy as np
 
 from jaxalign.features.errors import FeatureFileError, parsing
-from jaxalign.features.layers import Layers
+from jaxalign.features.layers import Contents, Layers, contents_of
 from jaxalign.features.npy import Header, map_bytes, read_header, write_array
 
 LOCAL_HEADER_BYTES = 30  # PKWARE APPNOTE 4.3.7, before the name and the extra fields
@@ -26,8 +27,8 @@ ALIGNMENT = 64
 READ_BYTES = 1 << 20
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """Layers in the order of the archive, and the ids where there is a member of that name.
+def read(path: Path) -> Contents:
+    """Layers in the order of the archive; `ids`, `labels` and `facts` are members of these names.
 
     Raises:
       FeatureFileError: when the file is no archive of arrays, is truncated or damaged, or holds Python objects.
@@ -45,12 +46,17 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
                 if name in arrays:
                     raise FeatureFileError(f"{path}: there are two arrays named {name!r}")
                 arrays[name] = _member(path, name, buffer, archive, member)
-    return arrays, arrays.pop("ids", None)
+    return contents_of(path, arrays)
 
 
 def write(path: Path, layers: Layers) -> None:
-    """Write an archive that `np.load` reads, with numbers on 64-byte boundaries, and the ids last."""
-    arrays = dict(layers) if layers.ids is None else {**layers, "ids": layers.ids}
+    """Write an archive that `np.load` reads, with numbers on 64-byte boundaries, and ids, labels and facts last."""
+    arrays = dict(layers)
+    for name, column in (("ids", layers.ids), ("labels", layers.labels)):
+        if column is not None:
+            arrays[name] = column
+    if layers.facts:
+        arrays["facts"] = np.array(json.dumps(dict(layers.facts)))
     with open(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: the same arrays give the same bytes

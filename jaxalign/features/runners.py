@@ -21,6 +21,11 @@ from jaxalign.features.pooling import Pool, pooled_rows
 class Runner(Protocol):
     """A model of any kind."""
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Its name, and its number of parameters."""
+        ...
+
     def as_input(self, function: str, x: Any) -> Any:
         """What the model takes, of arrays, tuples and mappings."""
         ...
@@ -55,6 +60,14 @@ class JaxModel:
 
     def __init__(self, function: str, model: Any) -> None:
         self._network, self._params, self._rest = as_capturable(function, model)
+        named = model[0] if isinstance(model, tuple) else model
+        self._name = getattr(named, "__name__", type(named).__name__)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Its name, and its number of parameters: that of a function is not known."""
+        sizes = [leaf.size for leaf in jax.tree.leaves(self._params)]
+        return {"model": self._name, **({"parameters": sum(sizes)} if sizes else {})}
 
     def as_input(self, function: str, x: Any) -> Any:
         """As JAX arrays."""

@@ -4,7 +4,7 @@ The package checks the file and its NumPy side copies each tensor out; here the 
 checked are mapped instead. It writes from memory only, and is not needed for it; here mapped
 tensors are written block by block. It sorts tensors as it likes, so the order of the layers is
 kept in the metadata, as a JSON list under `layers`; string ids likewise under `ids`, integer ids
-are a tensor named `ids`.
+are a tensor named `ids`; `labels` in the same way, `facts` as a JSON object.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jaxalign.features.errors import FeatureFileError, parsing
-from jaxalign.features.layers import BFLOAT16, Layers, natural_key
+from jaxalign.features.layers import BFLOAT16, Contents, Layers, contents_of, facts_of, natural_key
 from jaxalign.features.npy import map_bytes, write_numbers
 
 DTYPES = {
@@ -33,8 +33,8 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 MAX_HEADER_BYTES = 100_000_000  # readers refuse more
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], Any]:
-    """Layers in the order that was saved, else in natural order of their names, and the ids if any.
+def read(path: Path) -> Contents:
+    """Layers in the order that was saved, else in natural order of their names, and what is beside them.
 
     Raises:
       FeatureFileError: when the file is truncated or damaged, or a tensor has a dtype that NumPy has not.
@@ -51,8 +51,14 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], Any]:
         header = json.loads(buffer[8:start].tobytes())
         metadata = header.pop("__metadata__", None) or {}
         arrays = {name: _tensor(path, name, entry, buffer[start:]) for name, entry in header.items()}
-        ids = arrays.pop("ids") if "ids" in arrays else _text_ids(path, metadata)
-        return {name: arrays[name] for name in _order(arrays, metadata)}, ids
+        found = contents_of(path, arrays)
+        ids, labels = (
+            _texts(path, metadata, name) if column is None else column
+            for name, column in (("ids", found.ids), ("labels", found.labels))
+        )
+        facts = facts_of(path, metadata["facts"]) if "facts" in metadata else found.facts
+        ordered = {name: found.arrays[name] for name in _order(found.arrays, metadata)}
+        return Contents(ordered, ids, labels, facts)
 
 
 def write(path: Path, layers: Layers) -> None:
@@ -66,10 +72,13 @@ def write(path: Path, layers: Layers) -> None:
         raise ValueError("no layer of a .safetensors file can be named '__metadata__'")
     tensors = dict(layers)
     metadata = {"layers": json.dumps(list(layers))}
-    if layers.ids is not None and layers.ids.dtype.kind == "U":
-        metadata["ids"] = json.dumps(layers.ids.tolist())
-    elif layers.ids is not None:
-        tensors["ids"] = layers.ids
+    for name, column in (("ids", layers.ids), ("labels", layers.labels)):
+        if column is not None and column.dtype.kind == "U":
+            metadata[name] = json.dumps(column.tolist())
+        elif column is not None:
+            tensors[name] = column
+    if layers.facts:
+        metadata["facts"] = json.dumps(dict(layers.facts))
     # The widest types first, so that every tensor lies where its type may lie.
     order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
     header: dict[str, Any] = {"__metadata__": metadata}
@@ -85,8 +94,8 @@ def write(path: Path, layers: Layers) -> None:
     text += b" " * (-len(text) % 8)
     if len(text) > MAX_HEADER_BYTES:
         raise ValueError(
-            f"{layers.rows} string ids do not fit into the 100 MB header of a .safetensors file; "
-            "use integer ids, or .npz"
+            f"{layers.rows} string ids or labels do not fit into the 100 MB header of a .safetensors file; "
+            "use integers, or .npz"
         )
     with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
@@ -126,14 +135,14 @@ def _order(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> list[str]
     return sorted(arrays, key=natural_key)
 
 
-def _text_ids(path: Path, metadata: dict[str, str]) -> list[str] | None:
-    """The ids kept in the metadata, or None."""
-    if "ids" not in metadata:
+def _texts(path: Path, metadata: dict[str, str], name: str) -> list[str] | None:
+    """Ids or labels kept in the metadata, or None."""
+    if name not in metadata:
         return None
     try:
-        ids = json.loads(metadata["ids"])
+        texts = json.loads(metadata[name])
     except ValueError:
-        ids = None
-    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
-        raise FeatureFileError(f"{path}: the ids in the metadata must be a JSON list of strings")
-    return ids
+        texts = None
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise FeatureFileError(f"{path}: the {name} in the metadata must be a JSON list of strings")
+    return texts

@@ -42,6 +42,12 @@ class TorchModel:
         self._module = module
         self._has_states = hasattr(getattr(module, "config", None), "output_hidden_states")
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Its name, and its number of parameters."""
+        sizes = [parameter.numel() for parameter in self._module.parameters()]
+        return {"model": type(self._module).__name__, "parameters": sum(sizes)}
+
     def as_input(self, function: str, x: Any) -> Any:
         """As NumPy arrays; tensors are made of them on the device of the model.
 

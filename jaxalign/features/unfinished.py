@@ -118,14 +118,14 @@ class Unfinished:
         _append(self._folder / _JOURNAL, entry)
         self._done.append(entry)
 
-    def finish(self, ids: Any) -> Layers:
-        """Put the file together, and remove the folder.
+    def finish(self, **beside: Any) -> Layers:
+        """Put the file together, with ids, labels and facts, and remove the folder.
 
         Returns:
           The layers, mapped from the file.
 
         Raises:
-          ValueError: for ids that do not fit.
+          ValueError: for ids, labels or facts that do not fit.
           OSError: when the file cannot be written.
         """
         total = sum(entry["rows"] for entry in self._done)
@@ -133,7 +133,7 @@ class Unfinished:
             name: np.memmap(self._file(number), self._dtype, "r", shape=(total, self._done[0]["features"][number]))
             for number, name in enumerate(self._names)
         }
-        save(self._out, Layers(arrays, ids=ids))
+        save(self._out, arrays, **beside)
         del arrays
         shutil.rmtree(self._folder)
         return load(self._out)

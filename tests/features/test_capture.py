@@ -185,6 +185,24 @@ def test_a_stopped_capture_goes_on_where_it_was(tmp_path, calls, suffix):
     np.testing.assert_array_equal(features.load(out)["norm"], whole["norm"])
 
 
+@pytest.mark.parametrize("out", [None, "model.safetensors"])
+def test_labels_and_facts_are_kept_beside_the_layers(tmp_path, out):
+    batches = [
+        {"x": X[i : i + 5], "y": np.arange(i, i + 5) % 3, "name": [f"e{j}" for j in range(i, i + 5)]} for i in (0, 5)
+    ]
+    path = None if out is None else tmp_path / out
+    found = capture(Net(), batches, inputs="x", labels="y", ids="name", facts={"loss": 0.5}, out=path)
+    assert found.labels.tolist() == [j % 3 for j in range(10)]
+    assert found.ids.tolist() == [f"e{j}" for j in range(10)]
+    sizes = [leaf.size for leaf in jax.tree.leaves(nnx.state(Net(), nnx.Param))]
+    assert dict(found.facts) == {"model": "Net", "parameters": sum(sizes), "loss": 0.5}
+    assert capture(Net(), X, labels=range(10)).labels.tolist() == list(range(10))
+    with pytest.raises(ValueError, match=r"labels must have shape \(10,\)"):
+        capture(Net(), X, labels=[1, 2])
+    with pytest.raises(ValueError, match=r"labels of batch 0 must have shape \(5,\), got \(5, 2\)"):
+        capture(Net(), [{"x": X[:5], "y": np.ones((5, 2), int)}], inputs="x", labels="y")
+
+
 def unfinished(tmp_path, net, after=3):
     with pytest.raises(KilledError):
         capture(net, stopping(X, after), out=tmp_path / "model.npz")

@@ -36,6 +36,7 @@ def test_layers_of_a_network_with_operations_in_place(net):
     weights = {name: value.clone() for name, value in net.state_dict().items()}
     found = capture(net, x, batch_size=4)
     assert list(found) == ["conv", "norm", "relu", "drop", "head"]
+    assert dict(found.facts) == {"model": "Net", "parameters": 3 * 4 * 9 + 4 + 8 + 8 + 2}
     assert {name: module.training for name, module in net.named_modules()} == modes
     for name, value in net.state_dict().items():  # statistics of batches too
         assert torch.equal(value, weights[name])

@@ -261,7 +261,26 @@ def test_what_a_npy_file_cannot_hold(tmp_path, matrix):
         save(path, {"a": matrix(), "b": matrix()})
     with pytest.raises(FeatureFileError, match="holds one array, not row ids"):
         save(path, {"a": matrix()}, ids=range(6))
+    with pytest.raises(FeatureFileError, match="holds one array, not labels"):
+        save(path, {"a": matrix()}, labels=[0] * 6)
+    with pytest.raises(FeatureFileError, match="holds one array, not facts"):
+        save(path, {"a": matrix()}, facts={"parameters": 1})
     assert os.listdir(tmp_path) == []
+
+
+def test_facts_that_are_none_name_the_file(tmp_path, matrix):
+    np.savez(tmp_path / "x.npz", a=matrix(), facts=np.array("[1]"))
+    with pytest.raises(FeatureFileError, match=r"x.npz: the facts must be a JSON object, got '\[1\]'"):
+        load(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", a=matrix(), facts=np.array('{"a": [1]}'))
+    with pytest.raises(FeatureFileError, match=r"x.npz: facts must be texts, numbers, truth values or None by name"):
+        load(tmp_path / "x.npz")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    np.save(folder / "a.npy", matrix())
+    (folder / "facts.json").write_text("{")
+    with pytest.raises(FeatureFileError, match=r"facts.json: the facts must be a JSON object, got '\{'"):
+        load(folder)
 
 
 def test_what_a_safetensors_file_cannot_hold(tmp_path, matrix, monkeypatch):
@@ -269,7 +288,7 @@ def test_what_a_safetensors_file_cannot_hold(tmp_path, matrix, monkeypatch):
     with pytest.raises(ValueError, match="'__metadata__'"):
         save(path, {"__metadata__": matrix()})
     monkeypatch.setattr("jaxalign.features.safetensors.MAX_HEADER_BYTES", 100)
-    with pytest.raises(ValueError, match=r"6 string ids do not fit into the 100 MB header .*integer ids, or .npz"):
+    with pytest.raises(ValueError, match=r"6 string ids or labels do not fit .* 100 MB header .*use integers, or .npz"):
         save(path, {"x": matrix()}, ids=["a" * 20 + str(i) for i in range(6)])
     assert os.listdir(tmp_path) == []
 

@@ -278,3 +278,39 @@ def test_many_layers_need_one_file_descriptor(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert len(layers) == 300
+
+
+FACTS = {"model": "ünï", "parameters": 63, "loss": 0.25, "pretrained": True, "bits_per_byte": None}
+
+
+@pytest.mark.parametrize("suffix", MANY)
+@pytest.mark.parametrize("labels", [np.array([1, 0, 2, 1, 0, 2], np.int8), ["a", "b", "ä", "a", "", "b"]])
+def test_round_trip_of_labels_and_facts(tmp_path, matrix, suffix, labels):
+    path = tmp_path / f"model{suffix}"
+    save(path, {"a": matrix(), "b": matrix(d=2)}, labels=labels, facts=FACTS)
+    layers = load(path)
+    assert (list(layers), layers.ids, dict(layers.facts)) == (["a", "b"], None, FACTS)
+    assert layers.labels.tolist() == list(labels)
+    assert layers.labels.dtype == np.asarray(labels).dtype
+    save(tmp_path / f"copy{suffix}", layers)
+    copy = load(tmp_path / f"copy{suffix}")
+    np.testing.assert_array_equal(copy.labels, layers.labels)
+    assert copy.facts == FACTS
+    save(tmp_path / f"other{suffix}", layers, labels=np.zeros(6, int), facts={})
+    other = load(tmp_path / f"other{suffix}")
+    assert (other.labels.tolist(), dict(other.facts)) == ([0] * 6, {})
+
+
+def test_labels_and_facts_of_a_folder(tmp_path, matrix):
+    np.save(tmp_path / "a.npy", matrix())
+    np.save(tmp_path / "labels.npy", np.arange(6) % 2)
+    (tmp_path / "facts.json").write_text('{"parameters": 63}')
+    layers = load(tmp_path)
+    assert (list(layers), layers.labels.tolist(), dict(layers.facts)) == (["a"], [0, 1] * 3, {"parameters": 63})
+
+
+def test_a_layer_may_be_named_labels_or_facts_where_there_are_none(tmp_path, matrix):
+    for suffix in MANY:
+        save(tmp_path / f"model{suffix}", {"labels": matrix(), "facts": matrix(d=2)})
+        layers = load(tmp_path / f"model{suffix}")
+        assert (sorted(layers), layers.labels, dict(layers.facts)) == (["facts", "labels"], None, {})

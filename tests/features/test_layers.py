@@ -166,6 +166,40 @@ def test_ids_that_are_not_taken(ids, message):
         Layers({"a": np.ones((3, 2))}, ids=ids)
 
 
+def test_labels_and_facts_are_kept_and_read_only(matrix):
+    layers = Layers({"a": matrix()}, labels=[1, 1, 0, 0, 2, 2], facts={"parameters": 63})
+    assert (layers.labels.tolist(), dict(layers.facts)) == ([1, 1, 0, 0, 2, 2], {"parameters": 63})
+    with pytest.raises(ValueError, match="read-only"):
+        layers.labels[0] = 5
+    with pytest.raises(TypeError):
+        layers.facts["loss"] = 0.1
+    copy = pickle.loads(pickle.dumps(layers))
+    assert (copy.labels.tolist(), dict(copy.facts)) == ([1, 1, 0, 0, 2, 2], {"parameters": 63})
+
+
+@pytest.mark.parametrize(
+    ("beside", "error", "message"),
+    [
+        ({"labels": [0.5] * 6}, ValueError, "labels must be integers or strings, one per row, got"),
+        ({"labels": [0] * 5}, ValueError, r"labels must have shape \(6,\), one per row"),
+        ({"facts": [1]}, TypeError, "facts must be a mapping of names to values, got"),
+        ({"facts": {"loss": np.ones(3)}}, ValueError, "facts must be texts, numbers, truth values or None by name"),
+        ({"facts": {3: 1}}, ValueError, "by name, got 3"),
+    ],
+)
+def test_labels_and_facts_that_are_not_taken(matrix, beside, error, message):
+    with pytest.raises(error, match=message):
+        Layers({"a": matrix()}, **beside)
+
+
+def test_layers_named_like_what_is_beside_them(matrix):
+    with pytest.raises(ValueError, match="a layer named 'labels' cannot be kept together with labels"):
+        Layers({"labels": matrix()}, labels=[0] * 6)
+    with pytest.raises(ValueError, match="a layer named 'facts' cannot be kept together with facts"):
+        Layers({"facts": matrix()}, facts={"loss": 1.0})
+    assert list(Layers({"labels": matrix(), "facts": matrix()})) == ["labels", "facts"]
+
+
 def test_natural_order_reads_digits_as_numbers():
     names = ["layer10", "layer2", "layer2b", "embed", "2/x", "10/x", "layer02"]
     assert sorted(names, key=natural_key) == ["2/x", "10/x", "embed", "layer02", "layer2", "layer2b", "layer10"]
