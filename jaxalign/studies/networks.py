@@ -25,16 +25,17 @@ from jaxalign.studies.digits import CLASSES, SIDE
 _HEADS = 4
 _PATCH = 2  # pixels
 _TOKENS = (SIDE // _PATCH) ** 2
+_MOST_CONVOLUTIONS = 4
 
 
 class MLP(nnx.Module):
-    """Four hidden layers of `width` rectified units on the 64 pixels.
+    """Hidden layers of `width` rectified units on the 64 pixels, four unless said.
 
     Layers: `hidden1` to `hidden4` `(n, width)`, after the rectifier, and `logits` `(n, 10)`.
     """
 
-    def __init__(self, width: int, *, rngs: nnx.Rngs):
-        sizes = (SIDE * SIDE, width, width, width, width)
+    def __init__(self, width: int, depth: int = 4, *, rngs: nnx.Rngs):
+        sizes = (SIDE * SIDE, *[width] * depth)
         self.hidden = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
         self.head = nnx.Linear(width, CLASSES, rngs=rngs)
 
@@ -53,16 +54,17 @@ class MLP(nnx.Module):
 
 
 class CNN(nnx.Module):
-    """Three 3 by 3 convolutions at 8 by 8, 4 by 4 and 2 by 2 pixels, then one hidden layer.
+    """Three 3 by 3 convolutions at 8 by 8, 4 by 4 and 2 by 2 pixels, or as many as said, then one hidden layer.
 
     Layers: `conv1` `(n, width / 2)`, `conv2` and `conv3` `(n, width)`, after the rectifier
     and averaged over space; `hidden` `(n, width)`, after the rectifier; `logits` `(n, 10)`.
     """
 
-    def __init__(self, width: int, *, rngs: nnx.Rngs):
-        channels = (1, width // 2, width, width)
+    def __init__(self, width: int, depth: int = 3, *, rngs: nnx.Rngs):
+        channels = (1, width // 2, *[width] * (depth - 1))
+        side = SIDE // 2 ** (depth - 1)
         self.convs = nnx.List([nnx.Linear(9 * a, b, rngs=rngs) for a, b in pairwise(channels)])
-        self.hidden = nnx.Linear(2 * 2 * width, width, rngs=rngs)
+        self.hidden = nnx.Linear(side * side * channels[-1], width, rngs=rngs)
         self.head = nnx.Linear(width, CLASSES, rngs=rngs)
 
     def __call__(self, x: Float[Array, "n 8 8"]) -> Float[Array, "n 10"]:
@@ -100,16 +102,16 @@ class Block(nnx.Module):
 
 
 class ViT(nnx.Module):
-    """A transformer with two blocks of four heads on the 16 patches of 2 by 2 pixels.
+    """A transformer on the 16 patches of 2 by 2 pixels: two blocks of four heads, or as many as said.
 
     Layers, all averaged over tokens: `embed`, `block1` and `block2` (the residual stream) and
     `norm` (the last normalization) `(n, width)`; `logits` `(n, 10)`.
     """
 
-    def __init__(self, width: int, *, rngs: nnx.Rngs):
+    def __init__(self, width: int, depth: int = 2, *, rngs: nnx.Rngs):
         self.embed = nnx.Linear(_PATCH * _PATCH, width, rngs=rngs)
         self.position = nnx.Param(nnx.initializers.normal(0.2)(rngs.params(), (_TOKENS, width), jnp.float32))
-        self.blocks = nnx.List([Block(width, rngs=rngs) for _ in range(2)])
+        self.blocks = nnx.List([Block(width, rngs=rngs) for _ in range(depth)])
         self.norm = nnx.LayerNorm(width, rngs=rngs)
         self.head = nnx.Linear(width, CLASSES, rngs=rngs)
 
@@ -150,21 +152,28 @@ def check_width(function: str, argument: str, width: Any) -> None:
         raise ValueError(f"{function}: {argument} must be a multiple of {_HEADS}, got {width}")
 
 
-def build_network(architecture: str, width: int, *, rngs: nnx.Rngs) -> Network:
+def build_network(architecture: str, width: int, *, depth: int | None = None, rngs: nnx.Rngs) -> Network:
     """One network of the zoo with its initial weights.
 
     Args:
       architecture: `"mlp"`, `"cnn"` or `"vit"`.
       width: hidden units, channels of the last convolution, or features of a token; a multiple of 4.
+      depth: hidden layers, convolutions (at most 4, at the last of which one pixel is left) or blocks; by default
+        4, 3 and 2.
       rngs: its `params` stream draws the weights.
 
     Raises:
-      ValueError: for another architecture, or a width that is not a positive multiple of 4.
-      TypeError: for a width that is not an integer.
+      ValueError: for another architecture, a width that is not a positive multiple of 4, or such a depth.
+      TypeError: for a width or depth that is not an integer.
     """
     check_architecture("build_network", "architecture", architecture)
     check_width("build_network", "width", width)
-    return _NETWORKS[architecture](width, rngs=rngs)
+    if depth is None:
+        return _NETWORKS[architecture](width, rngs=rngs)
+    check_integer("build_network", "depth", depth, minimum=1)
+    if architecture == "cnn" and depth > _MOST_CONVOLUTIONS:
+        raise ValueError(f"build_network: depth of a cnn must be at most {_MOST_CONVOLUTIONS}, got {depth}")
+    return _NETWORKS[architecture](width, depth, rngs=rngs)
 
 
 def windows(x: Float[Array, "n h w d"]) -> Float[Array, "n h w 9*d"]:

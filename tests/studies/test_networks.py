@@ -32,6 +32,24 @@ def test_layers_come_in_order_of_depth_with_their_documented_sizes(architecture,
     assert all(layer.shape[0] == 64 and layer.dtype == jnp.float32 for layer in layers.values())
 
 
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_networks_of_another_depth(architecture, depth, images):
+    model = build_network(architecture, WIDTH, depth=depth, rngs=nnx.Rngs(params=jax.random.key(3)))
+    names = {
+        "mlp": [f"hidden{i + 1}" for i in range(depth)],
+        "cnn": [*(f"conv{i + 1}" for i in range(depth)), "hidden"],
+        "vit": ["embed", *(f"block{i + 1}" for i in range(depth)), "norm"],
+    }
+    layers = model.activations(images)
+    assert list(layers) == [*names[architecture], "logits"]
+    np.testing.assert_array_equal(model(images), layers["logits"])
+    with pytest.raises(ValueError, match="depth must be at least 1, got 0"):
+        build_network(architecture, WIDTH, depth=0, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="depth of a cnn must be at most 4, got 5"):
+        build_network("cnn", WIDTH, depth=5, rngs=nnx.Rngs(0))
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_calling_gives_the_recorded_logits_an_affine_map_of_the_layer_before(architecture, images):
     model = network(architecture)
