@@ -21,7 +21,8 @@ from jaxalign.cli.output import OutputFolder, check_output_options
 from jaxalign.dynamics import SETTINGS
 from jaxalign.report.files import write_figure
 from jaxalign.report.tables import add_row, plain_table
-from jaxalign.studies.dynamics_figures import OF_ONE_RUN, OF_OTHERS, OF_RUNS, Drawn
+from jaxalign.studies.dynamics_figures import OF_ONE_RUN, OF_OTHERS, OF_RUNS
+from jaxalign.studies.panels import Drawn
 from jaxalign.studies.two_point_runs import COMPARED, FittedRun, compared_runs, depth_profile
 
 #: All figures, those of the compared networks first.

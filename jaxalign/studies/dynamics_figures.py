@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from jaxalign.dynamics import SETTINGS, Setting, TwoPointParams, TwoPointState, 
 from jaxalign.studies import dynamics_drawings as drawings
 from jaxalign.studies.context_task import CONTEXT_SETTINGS, context_representations, make_context_task
 from jaxalign.studies.digit_dynamics import digit_distances, digit_pair
+from jaxalign.studies.panels import Drawn
 from jaxalign.studies.two_point_ablations import ablated_fits
 from jaxalign.studies.two_point_distances import distance_grid, xor_distances
 from jaxalign.studies.two_point_phases import phase_portrait
@@ -28,21 +29,9 @@ from jaxalign.studies.two_point_training import check_settings, run_setting
 from jaxalign.studies.universality import ARCHITECTURES, alignment_over_training
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 Runs = Mapping[str, FittedRun]
-
-
-class Drawn(NamedTuple):
-    """A figure, and all numbers in it.
-
-    Attributes:
-      arrays: by name; those of several parts as `part/name`.
-      figure: of matplotlib.
-    """
-
-    arrays: dict[str, np.ndarray]
-    figure: Figure
 
 
 def trajectories(runs: Runs | None = None) -> Drawn:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from jaxalign.comparison.render import missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+class Drawn(NamedTuple):
+    """A figure, and all numbers in it.
+
+    Attributes:
+      arrays: by name; those of several parts as `part/name`.
+      figure: of matplotlib.
+    """
+
+    arrays: dict[str, np.ndarray]
+    figure: Figure
 
 
 def new_panels(

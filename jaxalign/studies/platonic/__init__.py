@@ -2,6 +2,11 @@
 
 from jaxalign.studies.platonic.convergence import PlatonicStudy as PlatonicStudy
 from jaxalign.studies.platonic.convergence import platonic_study as platonic_study
+from jaxalign.studies.platonic.digit_convergence import DigitConvergence as DigitConvergence
+from jaxalign.studies.platonic.digit_convergence import digit_convergence as digit_convergence
+from jaxalign.studies.platonic.digit_models import Shape as Shape
+from jaxalign.studies.platonic.digit_models import Training as Training
+from jaxalign.studies.platonic.digit_models import digit_networks as digit_networks
 from jaxalign.studies.platonic.maps import Agreement as Agreement
 from jaxalign.studies.platonic.maps import ModelMap as ModelMap
 from jaxalign.studies.platonic.maps import metric_agreement as metric_agreement
