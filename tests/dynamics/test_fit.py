@@ -131,7 +131,7 @@ def test_loss_rate_counts_outputs(float64):
     assert fit_two_point(times, path, 1.0, 0.5).params.eta_ybar is None
 
 
-GOOD = TwoPointState(*np.ones((3, 4)))
+GOOD, PAIRS = TwoPointState(*np.ones((3, 4))), TwoPointState(*np.ones((3, 4, 2)))
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,18 @@ GOOD = TwoPointState(*np.ones((3, 4)))
         ((np.arange(4.0), GOOD, 1.0, 1.0), {"tolerance": 0.0}, ValueError, "tolerance must be positive"),
         ((np.arange(4.0), GOOD, 1.0, 1.0), {"loss": np.ones(4)}, ValueError, "m0 must be given with a loss"),
         ((np.arange(4.0), GOOD, 1.0, 1.0), {"loss": np.ones(3), "m0": 1.0}, ValueError, "loss must have 4 times"),
+        (
+            (np.arange(4.0), PAIRS, 1.0, 1.0),
+            {"loss": np.ones(4), "m0": 1.0},
+            ValueError,
+            r"loss must broadcast with shape \(4, 2\), got shape \(4,\)",
+        ),
+        (
+            (np.arange(4.0), PAIRS, 1.0, 1.0),
+            {"loss": np.ones((4, 2)), "m0": np.ones(3)},
+            ValueError,
+            r"m0 must broadcast with shape \(2,\), got shape \(3,\)",
+        ),
     ],
 )
 def test_mistakes_are_named(arguments, settings, error, message):
