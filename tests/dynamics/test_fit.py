@@ -128,6 +128,11 @@ def test_loss_rate_counts_outputs(float64):
     fit = fit_two_point(times, path, 1.0, 0.5, loss=losses, m0=0.4, outputs=3)
     assert float(fit.params.eta_ybar) == pytest.approx(0.7, rel=1e-9)
     assert float(fit.loss_r2) == pytest.approx(1.0)
+    bent = losses * (1 + 0.05 * np.sin(times))
+    fit = fit_two_point(times, path, 1.0, 0.5, loss=bent, m0=0.4, outputs=3)
+    errors = bent - loss_curve(times, fit.trajectory(times), fit.params, 0.4, outputs=3)
+    assert float(fit.loss_sse) == pytest.approx(float(jnp.sum(errors**2)), rel=1e-6)
+    assert float(fit.loss_r2) == pytest.approx(1 - float(fit.loss_sse) / float(jnp.var(bent) * 100), rel=1e-6)
     assert fit_two_point(times, path, 1.0, 0.5).params.eta_ybar is None
 
 
