@@ -190,6 +190,11 @@ def square(n, value=1.0):
         (lambda: pairwise_states(HIDDEN, OUTPUTS[:5], TARGETS[:5]), ValueError, "outputs must have 6 rows like hidden"),
         (lambda: pair_states(HIDDEN, OUTPUTS, TARGETS, np.ones((3, 2))), ValueError, "pairs must be integers"),
         (lambda: wide_linear_trajectory(1.0, np.ones(3), np.ones(2), PARAMS), ValueError, "readout must have shape"),
+        (
+            lambda: pair_states(np.ones((3, 2)), np.ones((3, 1)), np.ones((3, 1)), np.array([[0, 1], [0, 3]])),
+            ValueError,
+            "pairs must be rows from 0 to 2, got 3",
+        ),
         (lambda: wide_linear_fixed_point(np.ones(3), np.ones(3), 1.0), TypeError, "params must be TwoPointParams"),
         (
             lambda: wide_linear_trajectory(1.0, np.ones(3), np.ones(3), PARAMS._replace(eta_h=0.0)),
