@@ -143,7 +143,9 @@ def fit_two_point(
             raise ValueError(f"{name}: m0 must be given with a loss, the squared error of the mean output")
         (losses,) = _finite(name, {"loss": loss})
         _check_length(name, "loss", losses, times)
+        _check_broadcasts(name, "loss", losses.shape, h.shape)
         (m0,) = as_floats(name, {"m0": m0})
+        _check_broadcasts(name, "m0", m0.shape, h.shape[1:])
         theory = closed_form(
             (times - times[0]).reshape(-1, *(1,) * (h.ndim - 1)),
             Pair(*(z[None] for z in (h[0], y[0], w[0], fitted.rates[0] * start.a, fitted.rates[1], start.dy2))),
@@ -182,6 +184,15 @@ def _finite(name: str, fields: dict[str, Any]) -> list[Array]:
 def _check_length(name: str, argument: str, value: Array, times: Array) -> None:
     if value.ndim == 0 or value.shape[0] != times.shape[0]:
         raise ValueError(f"{name}: {argument} must have {times.shape[0]} times like t, got shape {value.shape}")
+
+
+def _check_broadcasts(name: str, argument: str, shape: tuple[int, ...], to: tuple[int, ...]) -> None:
+    try:
+        fits = np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name}: {argument} must broadcast with shape {to}, got shape {shape}")
 
 
 class _Fitted(NamedTuple):

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from jaxalign._core.checks import check_integer
 from jaxalign._core.typing import Array, Float
@@ -59,6 +61,11 @@ def loss_curve(
     check_constants(name, dy2=dy2, eta_ybar=rate)
     if times.ndim and (not h.ndim or h.shape[0] != times.shape[0]):
         raise ValueError(f"{name}: trajectory must have {times.shape[0]} times like t, got shape {h.shape}")
+    if not isinstance(start, Tracer) and not np.all(np.asarray(start) >= 0):
+        raise ValueError(f"{name}: m0 is a squared distance, at least 0, got {np.min(np.asarray(start)):g}")
+    shape = h.shape[times.ndim :]
+    if len(dy2.shape) > len(shape) or any(n not in (1, m) for n, m in zip(dy2.shape[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"{name}: params and m0 must broadcast with shape {shape}, got {dy2.shape} together")
     return loss_of(times, y, w, dy2.astype(h.dtype), rate.astype(h.dtype), start.astype(h.dtype)) / outputs
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from jaxalign._core.checks import as_array, check_floating, describe
 from jaxalign._core.numerics import widen
@@ -50,6 +52,11 @@ def pair_states(
     pairs = as_array(name, "pairs", pairs)
     if not jnp.issubdtype(pairs.dtype, jnp.integer) or pairs.ndim != 2 or pairs.shape[1] != 2:
         raise ValueError(f"{name}: pairs must be integers of shape (pairs, 2), got {describe(pairs)}")
+    rows = hidden.shape[0]
+    if not isinstance(pairs, Tracer):
+        strange = np.asarray(pairs)[(np.asarray(pairs) < 0) | (np.asarray(pairs) >= rows)]
+        if strange.size:
+            raise ValueError(f"{name}: pairs must be rows from 0 to {rows - 1}, got {strange[0]}")
     return _of_pairs(hidden, outputs, targets, pairs)
 
 

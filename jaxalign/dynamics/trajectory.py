@@ -93,9 +93,9 @@ def closed_form(t: Float[Array, "*#b"], pair: Pair) -> TwoPointState:
     h, _, _, a, b, dy2 = pair
     rate, minus, conserved, along, rest, pull, encoder_push, readout_push, growing = _constants(pair)
     decay = jnp.exp(-2 * rate * t)
-    swing = t * _expm1_ratio(-2 * rate * t)  # (1 - decay) / (2 rate)
+    swing = t * expm1_ratio(-2 * rate * t)  # (1 - decay) / (2 rate)
     still = jnp.exp(-2 * minus * t)
-    turned = jnp.where(conserved > 0, still, decay) * t * _expm1_ratio(-jnp.abs(conserved) * t / 2)
+    turned = jnp.where(conserved > 0, still, decay) * t * expm1_ratio(-jnp.abs(conserved) * t / 2)
     spread = decay * (b * h + a * along) + swing * growing
     factor = safe_divide(jnp.ones_like(decay), decay + (swing * spread + a * rest * turned) / 2)
     encoder = decay + encoder_push * swing
@@ -149,7 +149,7 @@ def _rates(
     )
 
 
-def _expm1_ratio(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
+def expm1_ratio(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
     """expm1(x) / x, and 1 at 0, with derivatives that are as accurate."""
     near = jnp.abs(x) < _SERIES_BELOW
     small = jnp.where(near, x, 0)

@@ -6,11 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from jaxalign._core.checks import as_array, check_floating, describe
-from jaxalign._core.numerics import accum_dtype, safe_sqrt
+from jaxalign._core.numerics import accum_dtype, safe_divide, safe_sqrt
 from jaxalign._core.typing import Array, Float
 from jaxalign.dynamics.times import as_times
+from jaxalign.dynamics.trajectory import expm1_ratio
 from jaxalign.dynamics.two_point import TwoPointParams, TwoPointState, as_floats, check_constants
 
 
@@ -29,13 +32,13 @@ def wide_linear_trajectory(
       t: times, at least 0 and increasing, shape `(times,)`; or one time.
       dh: difference of the two representations at time 0, one number a unit.
       readout: weights from hidden units to the output at time 0.
-      params: numbers. Here the rates are those of the weights.
+      params: numbers, with rates above 0. Here they are those of the weights.
 
     Returns:
       A `TwoPointState` of arrays `(times,)`, or numbers for one time.
 
     Raises:
-      ValueError: for shapes that do not fit, constants below 0, and times that do not increase.
+      ValueError: for shapes that do not fit, constants below 0, rates of 0, and times that do not increase.
       TypeError: for what is not a number or a floating array.
 
     Example:
@@ -72,7 +75,7 @@ def wide_linear_fixed_point(
       The squared distance of the two representations in the end.
 
     Raises:
-      ValueError: for shapes that do not fit and constants below 0.
+      ValueError: for shapes that do not fit, constants below 0 and rates of 0.
       TypeError: for what is not a number or a floating array.
 
     Example:
@@ -98,6 +101,9 @@ def _weights(name: str, dh: Any, readout: Any, params: TwoPointParams) -> tuple[
     constants = {field: getattr(params, field) for field in ("eta_h", "eta_y", "dx2", "dy2")}
     values = as_floats(name, {f"params.{field}": value for field, value in constants.items()})
     check_constants(name, **dict(zip(constants, values, strict=True)))
+    for field, value in zip(constants, values, strict=True):
+        if field != "dy2" and not isinstance(value, Tracer) and np.any(np.asarray(value) == 0):
+            raise ValueError(f"{name}: params.{field} must be positive, got 0")
     if values[0].ndim:
         raise ValueError(f"{name}: params must be single numbers, got shape {values[0].shape}")
     dtype = accum_dtype(*vectors)
@@ -109,21 +115,36 @@ def _weights(name: str, dh: Any, readout: Any, params: TwoPointParams) -> tuple[
 @jax.jit
 def _trajectory(t: Array, p: Array, u: Array, a: Array, b: Array, dy2: Array) -> TwoPointState:
     drive = jnp.sqrt(a * b * dy2)
-    ahead, behind = (jnp.sum((p + sign * u) ** 2) for sign in (1, -1))
-    # z, the square of the factor of P + U, obeys z' = F z - (ahead z^2 - behind) / 4 and starts at 1.
-    rate = jnp.sqrt(drive * drive + ahead * behind / 4)
-    stable, unstable = (2 * (drive + sign * rate) for sign in (1, -1))
+    ahead, behind, product = jnp.sum((p + u) ** 2), jnp.sum((p - u) ** 2), jnp.sum(p * u)
+    # z, the square of the factor of P + U, obeys z' = F z - (ahead z^2 - behind) / 4 and starts at 1. It is
+    # above / below, in which only what is positive is added.
+    rate = safe_sqrt(drive * drive + ahead * behind / 4)
     decay = jnp.exp(-rate * t)
-    z = (stable * (ahead - unstable) - unstable * (ahead - stable) * decay) / (
-        ahead * ((ahead - unstable) - (ahead - stable) * decay)
-    )
-    squared = (ahead * z + behind / z + 2 * (jnp.sum(p * p) - jnp.sum(u * u))) / 4
-    h, product = squared / b, (ahead * z - behind / z) / 4 / jnp.sqrt(a * b)
-    return TwoPointState(h=h, y=product * product, w=product * product - jnp.sqrt(dy2) * product)
+    swing = t * expm1_ratio(-rate * t)
+    below = 2 * decay + ahead * swing * (1 + safe_divide(behind, 2 * (rate + drive))) / 2
+    above = 1 + decay + (drive + behind / 2) * swing
+    # P = P_0 cosh + U_0 sinh and the reverse for U: their parts along P_0 and across it.
+    still = ahead == 0  # P + U stays 0, and P - U decays: below may be 0
+    root = jnp.sqrt(above * jnp.where(still, 1, below))
+    cosh, sinh = (above + below) / (2 * root), (drive - product) * swing / root
+    length = safe_sqrt(jnp.sum(p * p))
+    along = safe_divide(product, length)
+    across = jnp.sum(_across(u, p) ** 2)
+    shrunk = length * length * below / above
+    squared = jnp.where(still, shrunk, (length * cosh + along * sinh) ** 2 + across * sinh * sinh)
+    grown = (length * cosh + along * sinh) * (along * cosh + length * sinh) + across * cosh * sinh
+    output = jnp.where(still, -shrunk, grown) / jnp.sqrt(a * b)
+    return TwoPointState(h=squared / b, y=output * output, w=output * output - jnp.sqrt(dy2) * output)
+
+
+def _across(u: Array, p: Array) -> Array:
+    """The part of `u` at right angles to `p`."""
+    return u - safe_divide(jnp.sum(u * p), jnp.sum(p * p)) * p
 
 
 @jax.jit
 def _fixed_point(p: Array, u: Array, a: Array, b: Array, dy2: Array) -> Array:
     k = jnp.sum(u * u) - jnp.sum(p * p)
-    across = jnp.sum(p * p) * jnp.sum(u * u) - jnp.sum(p * u) ** 2
-    return (safe_sqrt(k * k + 4 * across + 4 * a * b * dy2) - k) / (2 * b)
+    more = 4 * (jnp.sum(p * p) * jnp.sum(_across(u, p) ** 2) + a * b * dy2)
+    root = safe_sqrt(k * k + more)
+    return jnp.where(k > 0, safe_divide(more, root + k), root - k) / (2 * b)

@@ -72,7 +72,7 @@ def draw_depth(arrays: Arrays) -> Figure:
 
     left.semilogy(arrays["layer"], arrays["sse"], "o-", color=COLORS[3])
     left.set_ylabel("sum of squared errors")
-    left.set_title("Misfit of the theory, layer by layer", fontsize=11)
+    left.set_title("Misfit of each layer", fontsize=11)
     for name, label, color in (
         ("eta_h", r"$\eta_h \propto 1/\tau_h$", COLORS[0]),
         ("eta_y", r"$\eta_y \propto 1/\tau_y$", COLORS[1]),
@@ -83,7 +83,7 @@ def draw_depth(arrays: Arrays) -> Figure:
     right.legend(frameon=False)
     for panel in (left, right):
         panel.set_xlabel("hidden layer")
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
 
 
@@ -94,14 +94,14 @@ def draw_ends(arrays: Arrays) -> Figure:
     for panel, (name, part) in zip(grid, parts.items(), strict=True):
         done = part["finished"]
         theory, network = part["theory"][done], part["network"][done]
-        top = 1.05 * max(theory.max(), network.max())
+        top = 1.05 * max(part["theory"].max(), part["network"].max())
         panel.plot([0, top], [0, top], color="gray", linewidth=1)
         panel.plot(theory, network, "o", markersize=4, alpha=0.8, color=COLORS[0])
         panel.set_xlim(0, top)
         panel.set_ylim(0, top)
         panel.set_aspect("equal")
-        correlation = np.corrcoef(theory, network)[0, 1]
-        panel.set_title(f"{_named(name)}: Pearson {correlation:.4f}\n{done.sum()} of {done.size} finished", fontsize=10)
+        pearson = f": Pearson {np.corrcoef(theory, network)[0, 1]:.4f}" if done.sum() > 1 else ""
+        panel.set_title(f"{_named(name)}{pearson}\n{done.sum()} of {done.size} finished", fontsize=10)
         panel.set_xlabel(r"$h_\infty$ of the theory")
     grid[0].set_ylabel(r"$h_\infty$ of networks")
     return figure

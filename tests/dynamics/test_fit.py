@@ -128,10 +128,15 @@ def test_loss_rate_counts_outputs(float64):
     fit = fit_two_point(times, path, 1.0, 0.5, loss=losses, m0=0.4, outputs=3)
     assert float(fit.params.eta_ybar) == pytest.approx(0.7, rel=1e-9)
     assert float(fit.loss_r2) == pytest.approx(1.0)
+    bent = losses * (1 + 0.05 * np.sin(times))
+    fit = fit_two_point(times, path, 1.0, 0.5, loss=bent, m0=0.4, outputs=3)
+    errors = bent - loss_curve(times, fit.trajectory(times), fit.params, 0.4, outputs=3)
+    assert float(fit.loss_sse) == pytest.approx(float(jnp.sum(errors**2)), rel=1e-6)
+    assert float(fit.loss_r2) == pytest.approx(1 - float(fit.loss_sse) / float(jnp.var(bent) * 100), rel=1e-6)
     assert fit_two_point(times, path, 1.0, 0.5).params.eta_ybar is None
 
 
-GOOD = TwoPointState(*np.ones((3, 4)))
+GOOD, PAIRS = TwoPointState(*np.ones((3, 4))), TwoPointState(*np.ones((3, 4, 2)))
 
 
 @pytest.mark.parametrize(
@@ -154,6 +159,18 @@ GOOD = TwoPointState(*np.ones((3, 4)))
         ((np.arange(4.0), GOOD, 1.0, 1.0), {"tolerance": 0.0}, ValueError, "tolerance must be positive"),
         ((np.arange(4.0), GOOD, 1.0, 1.0), {"loss": np.ones(4)}, ValueError, "m0 must be given with a loss"),
         ((np.arange(4.0), GOOD, 1.0, 1.0), {"loss": np.ones(3), "m0": 1.0}, ValueError, "loss must have 4 times"),
+        (
+            (np.arange(4.0), PAIRS, 1.0, 1.0),
+            {"loss": np.ones(4), "m0": 1.0},
+            ValueError,
+            r"loss must broadcast with shape \(4, 2\), got shape \(4,\)",
+        ),
+        (
+            (np.arange(4.0), PAIRS, 1.0, 1.0),
+            {"loss": np.ones((4, 2)), "m0": np.ones(3)},
+            ValueError,
+            r"m0 must broadcast with shape \(2,\), got shape \(3,\)",
+        ),
     ],
 )
 def test_mistakes_are_named(arguments, settings, error, message):

@@ -88,6 +88,40 @@ def test_wide_linear_networks_follow_their_gradient_flow(float64):
         assert float(wide_linear_fixed_point(dh, readout, params)) == pytest.approx(float(end.h), rel=1e-10)
 
 
+@pytest.mark.parametrize("readout", [[1000.0, -300.0], [-0.29995, -0.39995], [0.0, 0.0]])
+def test_wide_linear_networks_keep_their_digits_in_single_precision(readout):
+    """Large readouts, and ones that are nearly on the wrong side: against gradient flow in double precision."""
+    dh, readout = np.array([0.0625, 0.25]), np.array(readout)
+    if abs(readout[0]) < 1:
+        dh = -np.float32(readout) + 1e-4 if readout.any() else dh
+    dh, readout = (np.float32(z) for z in (dh, readout))
+    params = TwoPointParams(0.5, 0.5, dx2=1.0, dy2=0.5)
+
+    def move(_, z):
+        p, v = z[:2], z[2:]
+        return np.concatenate([-(p @ v - np.sqrt(0.5)) * v, -(p @ v - np.sqrt(0.5)) * p]) / 4
+
+    times, start = np.array([1e-3, 1.0, 120.0]), np.concatenate([dh, readout]).astype(float)
+    z = scipy.integrate.solve_ivp(move, (0, 120), start, "Radau", times, rtol=1e-10, atol=1e-12).y
+    h, out = (z[:2] ** 2).sum(axis=0), (z[:2] * z[2:]).sum(axis=0)
+    found = wide_linear_trajectory(np.float32(times), dh, readout, params)
+    assert found.h.dtype == np.float32
+    np.testing.assert_allclose(found.h, h, rtol=2e-3)
+    np.testing.assert_allclose(found.y, out**2, rtol=2e-3, atol=1e-5)
+    assert float(wide_linear_fixed_point(dh, readout, params)) == pytest.approx(float(h[-1]), rel=1e-4)
+
+
+def test_wide_linear_networks_on_the_wrong_side_never_learn(float64):
+    dh, params = np.array([0.3, 0.4]), TwoPointParams(1.0, 1.0, dx2=1.0, dy2=0.5)
+    times, drive = np.array([0.0, 1.0, 5.0]), np.sqrt(0.5)
+    theory = two_point_trajectory(times, TwoPointState(0.25, 0.0625, 0.0625 + drive * 0.25), params)
+    np.testing.assert_allclose(np.stack(wide_linear_trajectory(times, dh, -dh, params)), theory, atol=1e-12)
+    assert np.all(np.abs(np.stack(wide_linear_trajectory(1e4, dh, -dh, params))) < 1e-12)
+    agreeing = wide_linear_trajectory(3.0, dh, -dh, params._replace(dy2=0.0)).h
+    assert float(agreeing) == pytest.approx(0.25 / (1 + 0.25 * 3))
+    assert not np.any(np.stack(wide_linear_trajectory(times, 0 * dh, 0 * dh, params)))
+
+
 def test_one_unit_is_the_theory(float64):
     params = TwoPointParams(0.7, 1.3, dx2=1.5, dy2=0.5)
     times = np.linspace(0, 8, 20)
@@ -156,7 +190,17 @@ def square(n, value=1.0):
         (lambda: pairwise_states(HIDDEN, OUTPUTS[:5], TARGETS[:5]), ValueError, "outputs must have 6 rows like hidden"),
         (lambda: pair_states(HIDDEN, OUTPUTS, TARGETS, np.ones((3, 2))), ValueError, "pairs must be integers"),
         (lambda: wide_linear_trajectory(1.0, np.ones(3), np.ones(2), PARAMS), ValueError, "readout must have shape"),
+        (
+            lambda: pair_states(np.ones((3, 2)), np.ones((3, 1)), np.ones((3, 1)), np.array([[0, 1], [0, 3]])),
+            ValueError,
+            "pairs must be rows from 0 to 2, got 3",
+        ),
         (lambda: wide_linear_fixed_point(np.ones(3), np.ones(3), 1.0), TypeError, "params must be TwoPointParams"),
+        (
+            lambda: wide_linear_trajectory(1.0, np.ones(3), np.ones(3), PARAMS._replace(eta_h=0.0)),
+            ValueError,
+            "params.eta_h must be positive, got 0",
+        ),
     ],
 )
 def test_mistakes_are_named(call, error, message):

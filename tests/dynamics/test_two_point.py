@@ -345,5 +345,11 @@ def test_mistakes_with_losses_are_named():
         loss_curve(times, path, PARAMS, 1.0)
     with pytest.raises(ValueError, match="trajectory must have 3 times like t"):
         loss_curve(times[:3], path, PARAMS._replace(eta_ybar=0.1), 1.0)
+    with pytest.raises(ValueError, match=r"loss_curve: m0 is a squared distance, at least 0, got -1"):
+        loss_curve(times, path, PARAMS._replace(eta_ybar=0.1), -1.0)
+    with pytest.raises(
+        ValueError, match=r"loss_curve: params and m0 must broadcast with shape \(.*\), got \(7,\) together"
+    ):
+        loss_curve(times, path, PARAMS._replace(eta_ybar=0.1), np.ones(7))
     with pytest.raises(ValueError, match="substeps must be at least 1"):
         two_point_ode(1.0, START, PARAMS, substeps=0)

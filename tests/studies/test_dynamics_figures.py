@@ -77,6 +77,22 @@ def test_depth_shows_every_layer_and_ablations_every_equation(runs):
     np.testing.assert_array_equal(figure.axes[2].lines[1].get_ydata(), arrays["fitted"][2, 0])
 
 
+def test_a_single_layer_has_a_whole_number(runs):
+    _, figure = dynamics_figures.depth(runs["two layers"])
+    for panel in figure.axes:
+        low, high = panel.get_xlim()
+        assert [tick for tick in panel.get_xticks() if low <= tick <= high] == [0]
+
+
+def test_ends_can_be_drawn_where_no_network_came_to_one():
+    squares = np.arange(1.0, 5.0).reshape(2, 2)
+    for finished in (np.zeros((2, 2), bool), np.eye(2, dtype=bool) & [[True], [False]]):
+        arrays = {"a/theory": squares, "a/network": squares, "a/finished": finished}
+        (panel,) = dynamics_drawings.draw_ends(arrays).axes
+        assert panel.get_title() == f"a\n{finished.sum()} of 4 finished"
+        assert panel.get_xlim() == pytest.approx((0, 4.2))
+
+
 def test_runs_of_settings_by_name():
     told = []
     runs = compared_runs(["two_layer", "orthogonal_low"], width=150, epochs=5, each=told.append)

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import optax
 import pytest
 from flax import nnx
 
+from jaxalign._core.keys import as_key
 from jaxalign.dynamics import SETTINGS, Setting, record
 from jaxalign.studies import (
     depth_profile,
@@ -101,6 +103,25 @@ def test_ends_over_a_grid_of_distances_are_predicted_by_one_ratio():
     assert float(grid["ratio"]) == pytest.approx(1.0, rel=0.2)
     apart = grid["theory"][:, 1:].ravel(), grid["network"][:, 1:].ravel()
     assert np.corrcoef(*apart)[0, 1] > 0.999
+
+
+def test_xor_is_trained_on_squared_errors_without_a_half():
+    setting = Setting(activation="tanh", gain=1.0, lr=0.05, width=8, hidden=1, epochs=50, layer=0)
+    found = xor_distances(setting, ratio=1.0, key=0)
+    inputs, targets = np.float32([[0, 0], [0, 1], [1, 0], [1, 1]]), np.float32([[0], [1], [1], [0]])
+    key = as_key("test", 0)
+    rngs = nnx.Rngs(jax.random.fold_in(key, 0), dropout=jax.random.fold_in(key, 1))
+    recording = record(
+        setting.network(rngs=rngs, inputs=2, outputs=1),
+        inputs,
+        targets,
+        optimizer=optax.sgd(0.05),
+        steps=50,
+        loss=lambda outputs, targets: ((outputs - targets) ** 2).mean(),
+    )
+    for (i, j), h in zip(recording.pairs, recording.h[-1, 0], strict=True):
+        assert found["network"][i, j] == pytest.approx(h, rel=1e-5)
+    assert float(found["loss"]) == pytest.approx(recording.loss[-1] / 2, rel=1e-5)
 
 
 @pytest.mark.slow
