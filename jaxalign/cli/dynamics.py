@@ -152,8 +152,10 @@ def _table(runs: dict[str, FittedRun]):
     fields = ("r2_h", "r2_y", "r2_w", "sse", "eta_h", "eta_y", "h_network", "h_theory", "loss_r2")
     table = plain_table("setting", "layer", *heads, numbers=("layer", *heads))
     for name, run in runs.items():
-        values = (run.row[field] for field in fields)
-        add_row(table, name, f"{run.layer + 1} of {len(run.h_inf)}", *(f"{value:.3g}" for value in values))
+        # A rate that the run does not tell has a question mark.
+        doubt = ("" if run.row.get(f"{field}_identifiable", True) else "?" for field in fields)
+        values = (f"{run.row[field]:.3g}{mark}" for field, mark in zip(fields, doubt, strict=True))
+        add_row(table, name, f"{run.layer + 1} of {len(run.h_inf)}", *values)
     return table
 
 

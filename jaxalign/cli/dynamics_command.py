@@ -49,8 +49,9 @@ def dynamics_command(
     Trains networks of several architectures on two inputs, as the authors of the two-point
     theory did, fits its two effective rates to a middle layer of each, and says how much of
     the squared distances of representations (h), of outputs (y) and of w they explain, and
-    where the pair ends. Seven networks of 200 units take about a minute. JSON has null for
-    what is not defined.
+    where the pair ends. A rate with a question mark is not told by the run, in which too little
+    moved. Seven networks of 200 units take about a minute. JSON has null for what is not
+    defined.
 
     \b
     Examples:

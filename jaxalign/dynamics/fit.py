@@ -36,8 +36,8 @@ class TwoPointFit:
       t0: the first time.
       sse: sum over times of squared errors of `h`, `y` and `w`.
       r2: 1 less the share of the variance over time that is left, of `h`, `y`, `w`: `(*b, 3)`. Below 0 where a constant
-        would do better.
-      nrmse: root mean squared errors of `h`, `y`, `w`, divided by their ranges: `(*b, 3)`.
+        would do better; NaN of what is constant.
+      nrmse: root mean squared errors of `h`, `y`, `w`, divided by their ranges: `(*b, 3)`; NaN of what is constant.
       loss_sse: sum over times of squared errors of the loss; None without one.
       loss_r2: 1 less the share of its variance that is left; None without one.
       ratio_endpoint: $\eta_h / \eta_y$ from the first and the last state alone: exact for a pair that obeys the theory.
@@ -155,14 +155,15 @@ def fit_two_point(
         rate, loss_sse = _fit_mean(times - times[0], mean_part, broadcast(m0.astype(h.dtype), h.shape[1:]))
         loss_sse = loss_sse / outputs**2
         spread = jnp.sum((losses - jnp.mean(losses, axis=0, keepdims=True)) ** 2, axis=0)
-        loss_r2 = 1 - loss_sse / broadcast(spread, h.shape[1:])
+        spread = jnp.where(jnp.ptp(losses, axis=0) > 0, spread, 0)  # of a constant there is rounding left
+        loss_r2 = 1 - safe_divide(loss_sse, broadcast(spread, h.shape[1:]), otherwise=jnp.nan)
     return TwoPointFit(
         params=TwoPointParams(*fitted.rates, dx2=start.a, dy2=start.dy2, eta_ybar=rate),
         state0=state0,
         t0=times[0],
         sse=jnp.sum(fitted.squares, axis=-1),
-        r2=1 - fitted.squares / fitted.variation,
-        nrmse=jnp.sqrt(fitted.squares / times.shape[0]) / fitted.ranges,
+        r2=jnp.where(fitted.ranges > 0, 1 - fitted.squares / fitted.variation, jnp.nan),
+        nrmse=safe_divide(jnp.sqrt(fitted.squares / times.shape[0]), fitted.ranges, otherwise=jnp.nan),
         loss_sse=loss_sse,
         loss_r2=loss_r2,
         ratio_endpoint=fitted.ratio,

@@ -75,8 +75,9 @@ def fixed_point(state0: TwoPointState, params: TwoPointParams) -> FixedPoint:
       params: numbers, or arrays that broadcast with the state; rates may be 0, and only their ratio matters.
 
     Returns:
-      A `FixedPoint`. Without loss of digits when $A_{high} < 0$. Starts that lie exactly on the stable manifold of the
-      saddle at 0 (balanced, with outputs on the wrong side) end there instead, which this does not tell.
+      A `FixedPoint`. Without loss of digits when $A_{high} < 0$. A pair with `h = y = 0` stays there. Starts that lie
+      exactly on the stable manifold of the saddle at 0 (balanced, with outputs on the wrong side) end there instead,
+      which this does not tell.
 
     Raises:
       ValueError: for values that no pair can have, where they can be looked at; `dx2 = 0` among them.
@@ -105,7 +106,8 @@ def _fixed_point(pair: Pair) -> FixedPoint:
     still = jnp.where(y > 0, h * safe_divide(y - w, y) ** 2, h)
     ratio = jnp.where(b > 0, a / jnp.where(b > 0, b, 1), jnp.inf)
     return FixedPoint(
-        h_inf=jnp.where(b > 0, moving, jnp.where(a > 0, still, h)),
+        # Where neither representations nor outputs differ, nothing tells them apart: they stay where they are.
+        h_inf=jnp.where((h == 0) & (y == 0), 0, jnp.where(b > 0, moving, jnp.where(a > 0, still, h))),
         a_high=jnp.where(b > 0, safe_divide(-kept, b), jnp.where(a * y > 0, -jnp.inf, h)),
         a_low=jnp.where(dy2 > 0, safe_sqrt(ratio * dy2), 0),
     )
@@ -122,7 +124,8 @@ def regime_index(state0: TwoPointState, params: TwoPointParams) -> Float[Array, 
       params: numbers, or arrays that broadcast with the state.
 
     Returns:
-      The index; infinite, of the sign of $A_{high}$, where the targets agree; NaN if $A_{high}$ is 0 too.
+      The index; infinite, of the sign of $A_{high}$, where the targets agree; NaN if $A_{high}$ is 0 too,
+      and with `eta_y = 0`, where both are infinite.
 
     Raises:
       ValueError: for values that no pair can have, where they can be looked at.

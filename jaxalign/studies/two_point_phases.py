@@ -32,8 +32,11 @@ def phase_portrait(run: FittedRun, *, resolution: int = 60) -> dict[str, np.ndar
     dx2, dy2 = (float(z[run.pair]) for z in (run.recording.dx2, run.recording.dy2))
     params = TwoPointParams(row["eta_h"], row["eta_y"], dx2, dy2)
     constant = float(conserved(TwoPointState(*(float(z[run.layer]) for z in run.fit.state0)), params))
-    h_inf = run.h_inf[run.layer]
-    h = np.linspace(0, 1.25 * max(curves["h"].max(), h_inf), resolution + 1)[1:]
+    h_inf = float(run.h_inf[run.layer])
+    # From the least that a pair of this constant can have, where that is far from 0: a lazy one.
+    seen = [float(curves["h"].min()), float(curves["h"].max()), h_inf]
+    least, most = min(*seen, max(0.0, -constant / row["eta_y"])), max(seen)
+    h = np.linspace(max(0.0, least - 0.25 * (most - least)), most + 0.25 * (most - least), resolution + 1)[1:]
     w = np.linspace(1.4 * min(curves["w"].min(), -dy2 / 4), max(0.6 * dy2, 1.1 * curves["w"].max()), resolution)
     y = np.maximum(0, (row["eta_y"] * h * h + constant * h) / (row["eta_h"] * dx2))
     reach = np.sqrt(y * dy2)  # the most that differences of outputs and of targets have in common

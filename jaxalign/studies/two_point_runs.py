@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from flax import nnx
 
 from jaxalign._core.checks import check_distinct, check_integer, check_positive
 from jaxalign._core.keys import as_key
@@ -50,7 +51,7 @@ class FittedRun:
 
     @property
     def row(self) -> dict[str, float]:
-        """What `layer` gives: R², errors, rates, and ends of network and theory."""
+        """What `layer` gives: R², errors, rates and whether the run tells them, and ends of network and theory."""
         at, fit = self.layer, self.fit
         _, h, _, _ = self.recording.trajectory(at, self.pair)
         return {
@@ -59,6 +60,8 @@ class FittedRun:
             "eta_h": float(fit.params.eta_h[at]),
             "eta_y": float(fit.params.eta_y[at]),
             "eta_ybar": float(fit.params.eta_ybar[at]),
+            "eta_h_identifiable": bool(fit.eta_h_identifiable[at]),
+            "eta_y_identifiable": bool(fit.eta_y_identifiable[at]),
             "h_start": float(h[0]),
             "h_network": float(h[-1]),
             "h_theory": float(self.h_inf[at]),
@@ -207,10 +210,12 @@ def compared_runs(
     check_integer(function, "width", width, minimum=1)
     if epochs is not None:
         check_integer(function, "epochs", epochs, minimum=2)
+    settings = {name: run_setting(name, width=min(width, SETTINGS[name].width)) for name in names}
+    for setting in settings.values():  # a width that does not do is told before any is trained
+        nnx.eval_shape(lambda setting=setting: setting.network(rngs=nnx.Rngs(0)))
     runs = {}
-    for name in names:
+    for name, setting in settings.items():
         each(name)
-        setting = run_setting(name, width=min(width, SETTINGS[name].width))
         setting = setting if epochs is None else replace(setting, epochs=epochs)
         runs[name] = fitted_run(setting, key=key, dx2=dx2, dy2=dy2, centered=centered)
     return runs

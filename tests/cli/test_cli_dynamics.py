@@ -47,6 +47,22 @@ def test_numbers_figures_and_files_are_those_of_the_studies(cli, runs, tmp_path)
     assert lines[-1].startswith(f"written to {out}: dynamics.json, layers.csv, trajectories.png")
 
 
+def test_rates_that_a_run_does_not_tell_have_a_question_mark(cli):
+    run = cli("dynamics", "gain_1.6", "--width", 12, "--steps", 50)
+    assert run.code == 0, run.err
+    row = next(line for line in run.out.splitlines() if line.startswith("gain_1.6"))
+    assert "?" in row
+    values = cli("dynamics", "gain_1.6", "--width", 12, "--steps", 50, "--json").document["runs"]["gain_1.6"]
+    assert False in (values["eta_h_identifiable"], values["eta_y_identifiable"])
+
+
+def test_a_width_that_does_not_do_is_told_before_anything_is_trained(cli):
+    run = cli("dynamics", "two_layer", "cnn", "--width", 24, "--steps", 60)
+    assert run.code == 2
+    assert "CNN: width must be at least 101" in run.err
+    assert "training" not in run.out + run.err
+
+
 def test_one_document_and_nothing_else(cli, runs):
     run = cli("dynamics", *SMALL, "--json")
     assert run.code == 0, run.err

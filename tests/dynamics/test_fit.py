@@ -105,6 +105,17 @@ def test_pairs_that_break_the_theory_are_told(float64):
     assert np.isfinite(float(fit.params.eta_h))
 
 
+def test_what_is_constant_has_no_share_of_a_variance(float64):
+    times = np.linspace(0, 10, 60)
+    still = TwoPointState(*(np.full(60, z) for z in (0.5, 0.1, 0.05)))
+    fit = fit_two_point(times, still, 1.0, 0.5, loss=np.full(60, 0.2), m0=0.1)
+    assert np.isnan(fit.r2).all()
+    assert np.isnan(fit.nrmse).all()
+    assert np.isnan(fit.loss_r2)
+    assert not bool(fit.eta_h_identifiable)
+    assert float(fit.sse) > 0
+
+
 @pytest.mark.slow
 def test_weighting_by_range_counts_all_quantities_alike(float64):
     times = np.linspace(0, 30, 150)

@@ -179,6 +179,8 @@ def test_starts_without_outputs_or_without_anything(float64):
     np.testing.assert_allclose(two_point_trajectory(80.0, silent, PARAMS).y, 0.5, rtol=1e-9)
     nothing = TwoPointState(0.0, 0.0, 0.0)
     assert stacked(two_point_trajectory(TIMES, nothing, PARAMS)).tolist() == [[0.0] * 3] * len(TIMES)
+    assert float(fixed_point(nothing, PARAMS).h_inf) == 0  # where the trajectory stays
+    assert float(fixed_point(TwoPointState(1e-12, 0.0, 0.0), PARAMS).h_inf) > 0.1
 
 
 def test_the_saddle_is_reached_only_from_its_stable_manifold(float64):

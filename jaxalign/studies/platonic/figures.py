@@ -140,7 +140,7 @@ def map_figure(
         for model, (across, up) in zip(study.models_x, found.points, strict=True):
             panel.annotate(model, (across, up), xytext=(4, 3), textcoords="offset points", fontsize=7, parse_math=False)
     panel.set_aspect("equal", adjustable="datalim")
-    panel.set_title(f"−log {name}, classical scaling: stress {found.stress:.2f}", fontsize=10)
+    panel.set_title(f"-log {name}, classical scaling: stress {found.stress:.2f}", fontsize=10)
     for axis, share, label in zip(("x", "y"), found.explained, ("first", "second"), strict=True):
         getattr(panel, f"set_{axis}label")(f"{label} axis, {100 * share:.0f} %")
     return Drawn(arrays, figure)
