@@ -52,5 +52,5 @@ def phase_portrait(run: FittedRun, *, resolution: int = 60) -> dict[str, np.ndar
         "w_least": np.clip(y - reach, w[0], w[-1]),
         "w_most": np.clip(y + reach, w[0], w[-1]),
         **{name: curves[name] for name in ("h", "w", "h_theory", "w_theory")},
-        "h_inf": h_inf,
+        "h_inf": np.asarray(h_inf),
     }
