@@ -15,6 +15,7 @@ from jaxalign.cli.defaults import DEFAULT_MEASURES
 from jaxalign.cli.dynamics_command import dynamics_command
 from jaxalign.cli.errors import BAD_INPUT, Problem, ReportingGroup
 from jaxalign.cli.identify_command import identify_command
+from jaxalign.cli.platonic_command import platonic_command
 
 EXIT_CODES = """\b
 Exit status:
@@ -321,6 +322,9 @@ app.command("identify", short_help="What two models' outputs say of them.", epil
 app.command("dynamics", short_help="How two inputs come apart in networks that learn.", epilog=EXIT_CODES)(
     dynamics_command
 )
+
+
+app.command("platonic", short_help="Whether better models are more alike.", epilog=EXIT_CODES)(platonic_command)
 
 
 @app.command("measures", short_help="List measures, kernels, their settings.", epilog=EXIT_CODES)

@@ -5,28 +5,26 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxalign._core.strict_json import without_nan
 from jaxalign.cli.console import results
 from jaxalign.cli.defaults import DEFAULT_MEASURES, DEFAULT_NEIGHBORS
-from jaxalign.cli.errors import INTERRUPTED, Problem, bad_input, bad_output
+from jaxalign.cli.errors import Problem, bad_input, bad_output
 from jaxalign.cli.measure_spec import parse_measure
-from jaxalign.cli.models import describe_ids, load_models, usable_rows
-from jaxalign.cli.output import OutputFolder, check_output_options
+from jaxalign.cli.models import describe_models, load_models, usable_rows
+from jaxalign.cli.output import OutputFolder, check_fresh, check_output_options, keeping_partial
 from jaxalign.comparison import Comparison, compare
 from jaxalign.features import Layers
 from jaxalign.report.files import write_comparison
 from jaxalign.report.tables import best_pairs, best_pairs_title
 
-#: Rows of a printed table, and models of the printed list.
+#: Rows of a printed table.
 SHOWN_ROWS = 20
 
 
@@ -55,8 +53,7 @@ def run_compare(request: Request) -> None:
       Problem: with the exit status, for whatever can be said in a sentence.
     """
     check_output_options(request.out, quiet=request.quiet, as_json=request.as_json)
-    if request.fresh and request.out is None:
-        raise Problem("--fresh discards partial results, which there are only with --out DIR")
+    check_fresh(request.out, fresh=request.fresh)
     measures = [parse_measure(text) for text in request.measures or DEFAULT_MEASURES]
     models = load_models(request.files)
     if not request.measures:
@@ -66,8 +63,8 @@ def run_compare(request: Request) -> None:
     if folder is not None and request.fresh:
         folder.discard_partial()
     if not request.quiet:
-        print(*_header(models, mask), sep="\n", file=sys.stderr if request.as_json else sys.stdout)
-    with _keeping_partial(folder), bad_input():
+        print(*describe_models(models, mask), sep="\n", file=sys.stderr if request.as_json else sys.stdout)
+    with keeping_partial(folder), bad_input():
         result = compare(
             models,
             measures=measures,
@@ -99,58 +96,11 @@ def _check_enough_for_defaults(examples: int) -> None:
         )
 
 
-@contextmanager
-def _keeping_partial(folder: OutputFolder | None) -> Iterator[None]:
-    """Say where finished pieces are when the comparison does not end; files that fail are output."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if folder is None:
-            raise
-        raise Problem(
-            f"interrupted. Finished pieces are in {folder.partial}: the same command goes on from there, "
-            "with --fresh it begins anew",
-            INTERRUPTED,
-        ) from None
-    except Problem as problem:
-        if folder is None:
-            raise
-        if isinstance(problem.__cause__, OSError):  # inputs were opened before
-            with bad_output():
-                raise problem.__cause__ from None
-        if str(folder.partial) in str(problem):
-            raise Problem(f"{problem}; --fresh discards it") from None
-        raise
-
-
 def _write(result: Comparison, folder: OutputFolder) -> list[Path]:
     with bad_output():
         files = write_comparison(result, folder.path)
     shutil.rmtree(folder.partial, ignore_errors=True)
     return files
-
-
-def _header(models: Mapping[str, Layers], mask: np.ndarray | None) -> list[str]:
-    """What is compared, in a few lines."""
-    rows = next(iter(models.values())).rows
-    layers = sum(map(len, models.values()))
-    counts = f"{_count(len(models), 'model')}, {_count(layers, 'layer')}, {_count(rows, 'example')}"
-    lines = ["; ".join(filter(None, (counts, describe_ids(models))))]
-    if mask is not None:
-        dropped = int(np.sum(~mask))
-        lines.append(f"{_count(dropped, 'example')} with NaN or infinity left out, {rows - dropped} used")
-    doubles = any(array.dtype == np.float64 for model in models.values() for array in model.values())
-    if doubles and not jax.config.read("jax_enable_x64"):
-        lines.append("float64 is computed in float32; with JAX_ENABLE_X64=1 in the environment it stays float64")
-    width = max(len(name) for name in models)
-    for name, model in list(models.items())[:SHOWN_ROWS]:
-        widths = sorted({array.shape[1] for array in model.values()})
-        features = f"{widths[0]}" if len(widths) == 1 else f"{widths[0]} to {widths[-1]}"
-        dtypes = ", ".join(sorted({str(array.dtype) for array in model.values()}))
-        lines.append(f"  {name:<{width}}  {_count(len(model), 'layer')}, {features} features, {dtypes}  {model.source}")
-    if len(models) > SHOWN_ROWS:
-        lines.append(f"  and {len(models) - SHOWN_ROWS} more")
-    return lines
 
 
 def _print_best(result: Comparison, key: str, *, complete: str | None) -> None:
@@ -175,7 +125,3 @@ def _document(
         "comparison": json.loads(result.to_json()),
         "files": [str(path) for path in files],
     }
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

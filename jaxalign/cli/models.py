@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from jaxalign import features
@@ -14,6 +15,8 @@ from jaxalign.features import Layers
 
 #: Files whose problems one message lists.
 SHOWN_FILES = 3
+#: Models of a printed list.
+SHOWN_MODELS = 20
 
 
 def load_models(arguments: Sequence[str]) -> dict[str, Layers]:
@@ -89,6 +92,29 @@ def describe_ids(models: Mapping[str, Layers]) -> str:
     return f"no example ids in {shown}: row i is taken to be the same example as in the others"
 
 
+def describe_models(models: Mapping[str, Layers], mask: np.ndarray | None) -> list[str]:
+    """What is compared, in a few lines."""
+    rows = next(iter(models.values())).rows
+    layers = sum(map(len, models.values()))
+    counts = f"{_count(len(models), 'model')}, {_count(layers, 'layer')}, {_count(rows, 'example')}"
+    lines = ["; ".join(filter(None, (counts, describe_ids(models))))]
+    if mask is not None:
+        dropped = int(np.sum(~mask))
+        lines.append(f"{_count(dropped, 'example')} with NaN or infinity left out, {rows - dropped} used")
+    doubles = any(array.dtype == np.float64 for model in models.values() for array in model.values())
+    if doubles and not jax.config.read("jax_enable_x64"):
+        lines.append("float64 is computed in float32; with JAX_ENABLE_X64=1 in the environment it stays float64")
+    width = max(len(name) for name in models)
+    for name, model in list(models.items())[:SHOWN_MODELS]:
+        widths = sorted({array.shape[1] for array in model.values()})
+        features = f"{widths[0]}" if len(widths) == 1 else f"{widths[0]} to {widths[-1]}"
+        dtypes = ", ".join(sorted({str(array.dtype) for array in model.values()}))
+        lines.append(f"  {name:<{width}}  {_count(len(model), 'layer')}, {features} features, {dtypes}  {model.source}")
+    if len(models) > SHOWN_MODELS:
+        lines.append(f"  and {len(models) - SHOWN_MODELS} more")
+    return lines
+
+
 def _split(argument: str) -> tuple[str | None, Path]:
     """`NAME=PATH`, unless there is a file of that name or the part before `=` is a path itself."""
     name, equals, path = argument.partition("=")
@@ -133,3 +159,7 @@ def _check_ids(models: Mapping[str, Layers]) -> None:
             first = layers
         with bad_input():
             check_same_ids(str(first.source), first.ids, str(layers.source), layers.ids)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

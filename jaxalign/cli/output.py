@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxalign.cli.errors import BAD_OUTPUT, Problem, bad_output
+from jaxalign.cli.errors import BAD_OUTPUT, INTERRUPTED, Problem, bad_output
 
 PARTIAL = ".partial"
 
@@ -22,6 +24,16 @@ def check_output_options(out: str | None, *, quiet: bool, as_json: bool) -> None
         raise Problem("--out must name a folder, got an empty name")
     if quiet and out is None and not as_json:
         raise Problem("--quiet without --out or --json would leave nothing")
+
+
+def check_fresh(out: str | None, *, fresh: bool) -> None:
+    """Raise where partial results are to be discarded, and there are none.
+
+    Raises:
+      Problem: without a folder.
+    """
+    if fresh and out is None:
+        raise Problem("--fresh discards partial results, which there are only with --out DIR")
 
 
 @dataclass(frozen=True)
@@ -63,3 +75,27 @@ class OutputFolder:
                 if entry.suffix in {".npz", ".json"} and entry.is_file():
                     entry.unlink()
             self.partial.rmdir()
+
+
+@contextmanager
+def keeping_partial(folder: OutputFolder | None) -> Iterator[None]:
+    """Say where finished pieces are when the comparison does not end; files that fail are output."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder is None:
+            raise
+        raise Problem(
+            f"interrupted. Finished pieces are in {folder.partial}: the same command goes on from there, "
+            "with --fresh it begins anew",
+            INTERRUPTED,
+        ) from None
+    except Problem as problem:
+        if folder is None:
+            raise
+        if isinstance(problem.__cause__, OSError):  # inputs were opened before
+            with bad_output():
+                raise problem.__cause__ from None
+        if str(folder.partial) in str(problem):
+            raise Problem(f"{problem}; --fresh discards it") from None
+        raise

@@ -168,13 +168,14 @@ def scale_figure(curves: Mapping[str, ScaleCurve]) -> Drawn:
         panel.plot(curve.sizes, curve.mean, "o-", color=color, markersize=4, label=title)
         panel.fill_between(curve.sizes, curve.scores.min(axis=1), curve.scores.max(axis=1), color=color, alpha=0.2)
         panel.plot(curve.sizes, curve.chance, "--", color=color, linewidth=1)
-    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-    for axis in ("x", "y"):
-        getattr(panel, f"set_{axis}scale")("log")
-        getattr(panel, f"{axis}axis").set_minor_formatter(NullFormatter())
+    panel.set_xscale("log")
+    panel.set_yscale("log")
     panel.set_xticks(sizes := sorted({int(size) for curve in curves.values() for size in curve.sizes}), map(str, sizes))
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    panel.minorticks_off()
     panel.set_xlabel("examples")
     panel.set_ylabel("mutual nearest neighbors")
     panel.set_title("Chance is dashed", fontsize=10)
