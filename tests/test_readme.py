@@ -58,7 +58,7 @@ def execute(blocks: list[Block], name: str) -> None:
         "docs/dynamics.md",
         *(
             pytest.param(f"docs/{name}.md", marks=pytest.mark.slow)
-            for name in ("inference", "stitching", "certificates", "equivalences", "identifiability")
+            for name in ("inference", "stitching", "certificates", "equivalences", "identifiability", "platonic")
         ),
     ],
 )

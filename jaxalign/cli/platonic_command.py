@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from jaxalign.cli.sizes import parse_bytes
+
 
 def platonic_command(
     folder: Annotated[str, typer.Argument(metavar="FEATURES_DIR", help="The folder with one file per model.")],
@@ -91,7 +93,6 @@ def platonic_command(
       scale.*              with --scale
     Beside each picture but the first, an .npz with all numbers in it.
     """
-    from jaxalign.cli.app import parse_bytes
     from jaxalign.cli.platonic import Request, run_platonic
 
     run_platonic(

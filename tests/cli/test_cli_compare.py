@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jaxalign import features
-from jaxalign.cli.app import parse_bytes
 from jaxalign.cli.errors import Problem
+from jaxalign.cli.sizes import parse_bytes
 from jaxalign.comparison import compare, load_comparison
 from jaxalign.measures import cka, mutual_knn
 

@@ -130,11 +130,10 @@ def map_figure(
     found = model_map(table, floor=study.chance.get(name) if floor is None else floor)
     arrays = {"points": found.points, "explained": found.explained, "stress": np.array(found.stress)}
     figure, (panel,) = new_panels("map_figure", 1, width=6.0, height=4.8)
-    color = None
+    dots = panel.scatter(*found.points.T, s=36, color=COLORS[0], edgecolors="black", linewidths=0.4)
     if fact is not None:
-        arrays["competence"] = color = study.competence(fact)
-    dots = panel.scatter(*found.points.T, c=color, cmap="viridis", s=36, edgecolors="black", linewidths=0.4)
-    if fact is not None:
+        arrays["competence"] = study.competence(fact)
+        dots.set_array(arrays["competence"])
         figure.colorbar(dots, ax=panel, label=fact)
     if len(study.models_x) <= _NAMED:
         for model, (across, up) in zip(study.models_x, found.points, strict=True):
