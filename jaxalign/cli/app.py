@@ -15,6 +15,7 @@ from jaxalign.cli.defaults import DEFAULT_MEASURES
 from jaxalign.cli.dynamics_command import dynamics_command
 from jaxalign.cli.errors import BAD_INPUT, ReportingGroup
 from jaxalign.cli.identify_command import identify_command
+from jaxalign.cli.layers_command import layers_command
 from jaxalign.cli.platonic_command import platonic_command
 from jaxalign.cli.sizes import parse_bytes
 
@@ -325,6 +326,7 @@ app.command("dynamics", short_help="How two inputs come apart in networks that l
 )
 
 
+app.command("layers", short_help="List the layers of a model or a file.", epilog=EXIT_CODES)(layers_command)
 app.command("platonic", short_help="Whether better models are more alike.", epilog=EXIT_CODES)(platonic_command)
 
 
