@@ -9,6 +9,14 @@ from jaxalign.studies.constructed_pairs import noise_ladder as noise_ladder
 from jaxalign.studies.context_task import ContextTask as ContextTask
 from jaxalign.studies.context_task import context_representations as context_representations
 from jaxalign.studies.context_task import make_context_task as make_context_task
+from jaxalign.studies.contrastive import Contrastive as Contrastive
+from jaxalign.studies.contrastive import contrastive_embedding as contrastive_embedding
+from jaxalign.studies.contrastive import infonce_loss as infonce_loss
+from jaxalign.studies.contrastive import nce_loss as nce_loss
+from jaxalign.studies.cooccurrence import cooccurrence as cooccurrence
+from jaxalign.studies.cooccurrence import pmi_embedding as pmi_embedding
+from jaxalign.studies.cooccurrence import pmi_kernel as pmi_kernel
+from jaxalign.studies.cooccurrence import psd_shift as psd_shift
 from jaxalign.studies.digit_dynamics import digit_distances as digit_distances
 from jaxalign.studies.digit_dynamics import digit_pair as digit_pair
 from jaxalign.studies.digits import Digits as Digits
