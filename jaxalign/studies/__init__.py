@@ -4,6 +4,8 @@ from jaxalign.studies import dynamics_drawings as dynamics_drawings
 from jaxalign.studies import dynamics_figures as dynamics_figures
 from jaxalign.studies.cifar10 import Cifar10 as Cifar10
 from jaxalign.studies.cifar10 import load_cifar10 as load_cifar10
+from jaxalign.studies.color_study import color_study as color_study
+from jaxalign.studies.color_study import srgb_to_cielab as srgb_to_cielab
 from jaxalign.studies.constructed_pairs import divergence_table as divergence_table
 from jaxalign.studies.constructed_pairs import noise_ladder as noise_ladder
 from jaxalign.studies.context_task import ContextTask as ContextTask
@@ -21,12 +23,18 @@ from jaxalign.studies.digit_dynamics import digit_distances as digit_distances
 from jaxalign.studies.digit_dynamics import digit_pair as digit_pair
 from jaxalign.studies.digits import Digits as Digits
 from jaxalign.studies.digits import load_digits as load_digits
+from jaxalign.studies.event_worlds import EventWorld as EventWorld
+from jaxalign.studies.event_worlds import event_world as event_world
+from jaxalign.studies.event_worlds import sample_events as sample_events
 from jaxalign.studies.image_models import ImageModels as ImageModels
 from jaxalign.studies.image_models import train_image_models as train_image_models
 from jaxalign.studies.image_study import ImageStudy as ImageStudy
 from jaxalign.studies.image_study import image_study as image_study
 from jaxalign.studies.model_pairs import ModelPairs as ModelPairs
 from jaxalign.studies.model_pairs import compare_models as compare_models
+from jaxalign.studies.pmi_figures import color_figure as color_figure
+from jaxalign.studies.pmi_figures import pmi_figure as pmi_figure
+from jaxalign.studies.pmi_study import pmi_study as pmi_study
 from jaxalign.studies.two_point_ablations import ablated_fits as ablated_fits
 from jaxalign.studies.two_point_distances import distance_grid as distance_grid
 from jaxalign.studies.two_point_distances import xor_distances as xor_distances
