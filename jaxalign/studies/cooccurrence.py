@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -63,15 +65,7 @@ def cooccurrence(
     check_positive(name, "reach", reach)
     check_choice(name, "metric", metric, REACHES)
     size = _size(name, events, size)
-    pairs = [
-        jnp.ravel(events[one]) * size + jnp.ravel(events[other]) for one, other in _shifts(events.shape, reach, metric)
-    ]
-    counts = jnp.zeros(size * size, jnp.int32)
-    if pairs:
-        counts = counts.at[jnp.concatenate(pairs)].add(1)
-    counts = counts.reshape(size, size)
-    counts = counts + counts.T
-    return counts + jnp.diag(jnp.zeros(size, jnp.int32).at[jnp.ravel(events)].add(1)) if itself else counts
+    return _count(events, _steps(events.shape, reach, metric), size, itself)
 
 
 def pmi_kernel(
@@ -106,9 +100,7 @@ def pmi_kernel(
     """
     check_ridge("pmi_kernel", smoothing, argument="smoothing")
     joint = as_joint("pmi_kernel", joint, smoothing=smoothing)
-    total = jnp.log(jnp.sum(joint))
-    marginal = jnp.log(jnp.sum(joint, axis=1))
-    kernel = jnp.log(joint) + total - (marginal[:, None] + marginal[None, :])
+    kernel = _information(joint)
     return jnp.maximum(kernel, jnp.zeros_like(kernel)) if positive else kernel
 
 
@@ -141,19 +133,7 @@ def psd_shift(kernel: Float[Array, "m m"], *, along: str = "constant") -> Float[
     """
     check_choice("psd_shift", "along", along, SHIFTS)
     kernel = _as_kernel("psd_shift", kernel)
-    if along == "diagonal":
-        return -jnp.linalg.eigvalsh(kernel)[0]
-    m = kernel.shape[0]
-    means = jnp.mean(kernel, axis=1)
-    level = jnp.mean(means)
-    centered = kernel - means[:, None] - means[None, :] + level
-    values, vectors = jnp.linalg.eigh(centered)
-    across = jnp.sum(vectors * (math.sqrt(m) * (means - level))[:, None], axis=0)
-    smallest = 10 * m * jnp.finfo(kernel.dtype).eps * jnp.max(jnp.abs(jnp.linalg.eigvalsh(kernel)))
-    inside = values > smallest
-    possible = jnp.all(values >= -smallest) & jnp.all(inside | (jnp.abs(across) <= smallest))
-    needed = jnp.sum(jnp.where(inside, across**2 / jnp.where(inside, values, jnp.ones_like(values)), 0)) / m - level
-    return jnp.where(possible, needed, jnp.full_like(needed, jnp.inf))
+    return _smallest_shift(kernel, along)
 
 
 def pmi_embedding(
@@ -187,9 +167,7 @@ def pmi_embedding(
     check_integer("pmi_embedding", "dim", dim, minimum=1)
     if dim > kernel.shape[0]:
         raise ValueError(f"pmi_embedding: dim must be at most {kernel.shape[0]}, the number of events, got {dim}")
-    values, vectors = jnp.linalg.eigh(kernel + jnp.asarray(shift, kernel.dtype))
-    roots = jnp.sqrt(jnp.maximum(values, jnp.zeros_like(values)))
-    return jnp.flip(vectors * roots[None, :], axis=1)[:, :dim]
+    return _eigenvectors(kernel, jnp.asarray(shift, kernel.dtype))[:, :dim]
 
 
 def kernel_agreement(a: Float[Array, "m m"], b: Float[Array, "m m"]) -> tuple[Array, Array]:
@@ -263,18 +241,57 @@ def _size(function: str, events: Array, size: int | None) -> int:
     return size
 
 
-def _shifts(shape: tuple[int, ...], reach: float, metric: str) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """Of each step and its opposite one, the places that it starts from and those that it leads to."""
-    found = []
-    ranges = [range(-min(math.floor(reach), n - 1), min(math.floor(reach), n - 1) + 1) for n in shape]
-    for step in itertools.product(*ranges):
-        if step <= (0,) * len(shape) or (metric == "euclidean" and sum(s * s for s in step) > reach**2):
-            continue
-        one = tuple(slice(max(-s, 0), n - max(s, 0)) for s, n in zip(step, shape, strict=True))
-        other = tuple(slice(max(s, 0), n + min(s, 0)) for s, n in zip(step, shape, strict=True))
-        found.append((one, other))
-    return found
+def _steps(shape: tuple[int, ...], reach: float, metric: str) -> tuple[tuple[int, ...], ...]:
+    """From a place to those within reach, one of each two opposite steps."""
+    most = [min(math.floor(reach), n - 1) for n in shape]
+    steps = itertools.product(*(range(-m, m + 1) for m in most))
+    ahead = (step for step in steps if step > (0,) * len(shape))
+    return tuple(step for step in ahead if metric == "chebyshev" or sum(s * s for s in step) <= reach**2)
 
 
 def _cosine(a: Array, b: Array) -> Array:
     return jnp.sum(a * b) / jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _count(events: Array, steps: tuple[tuple[int, ...], ...], size: int, itself: bool) -> Int[Array, "m m"]:
+    counts = jnp.zeros(size * size, jnp.int32)
+    for step in steps:
+        both = tuple(zip(step, events.shape, strict=True))
+        one = events[tuple(slice(max(-s, 0), n - max(s, 0)) for s, n in both)]
+        other = events[tuple(slice(max(s, 0), n + min(s, 0)) for s, n in both)]
+        counts = counts.at[jnp.ravel(one) * size + jnp.ravel(other)].add(1)
+    counts = counts.reshape(size, size)
+    counts = counts + counts.T
+    return counts + jnp.diag(jnp.zeros(size, jnp.int32).at[jnp.ravel(events)].add(1)) if itself else counts
+
+
+@jax.jit
+def _information(joint: Float[Array, "m m"]) -> Float[Array, "m m"]:
+    total = jnp.log(jnp.sum(joint))
+    marginal = jnp.log(jnp.sum(joint, axis=1))
+    return jnp.log(joint) + total - (marginal[:, None] + marginal[None, :])
+
+
+@jax.jit
+def _eigenvectors(kernel: Float[Array, "m m"], shift: Array) -> Float[Array, "m m"]:
+    values, vectors = jnp.linalg.eigh(kernel + shift)
+    roots = jnp.sqrt(jnp.maximum(values, jnp.zeros_like(values)))
+    return jnp.flip(vectors * roots[None, :], axis=1)
+
+
+@partial(jax.jit, static_argnums=1)
+def _smallest_shift(kernel: Float[Array, "m m"], along: str) -> Float[Array, ""]:
+    if along == "diagonal":
+        return -jnp.linalg.eigvalsh(kernel)[0]
+    m = kernel.shape[0]
+    means = jnp.mean(kernel, axis=1)
+    level = jnp.mean(means)
+    centered = kernel - means[:, None] - means[None, :] + level
+    values, vectors = jnp.linalg.eigh(centered)
+    across = jnp.sum(vectors * (math.sqrt(m) * (means - level))[:, None], axis=0)
+    smallest = 10 * m * jnp.finfo(kernel.dtype).eps * jnp.max(jnp.abs(jnp.linalg.eigvalsh(kernel)))
+    inside = values > smallest
+    possible = jnp.all(values >= -smallest) & jnp.all(inside | (jnp.abs(across) <= smallest))
+    needed = jnp.sum(jnp.where(inside, across**2 / jnp.where(inside, values, jnp.ones_like(values)), 0)) / m - level
+    return jnp.where(possible, needed, jnp.full_like(needed, jnp.inf))

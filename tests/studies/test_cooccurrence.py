@@ -36,7 +36,7 @@ def random_counts(size, most=30):
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "chebyshev"])
-@pytest.mark.parametrize(("shape", "reach"), [((40,), 3), ((6, 7), 1), ((7, 5), 2.5), ((3, 4), 9), ((3, 4, 2), 1.5)])
+@pytest.mark.parametrize(("shape", "reach"), [((40,), 3), ((7, 5), 2.5), ((3, 4, 2), 9)])
 def test_counts_are_of_all_ordered_pairs_of_places_within_reach(shape, reach, metric):
     events = RNG.integers(0, 4, shape)
     for itself in (False, True):
@@ -101,7 +101,7 @@ def test_an_event_without_pairs_is_an_error_and_under_jit_nan():
 
 
 def test_the_shift_is_the_smallest_that_leaves_no_negative_eigenvalue(float64):
-    for _ in range(5):
+    for _ in range(3):
         a = RNG.normal(size=(7, 7))
         kernel = a @ a.T - RNG.uniform(0, 5)
         shift = float(psd_shift(kernel))

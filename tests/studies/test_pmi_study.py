@@ -8,15 +8,6 @@ import pytest
 from jaxalign.studies import event_world, pmi_figure, pmi_study, sample_events
 from jaxalign.studies.cooccurrence import kernel_agreement
 
-SMALL = {
-    "events": 6, "dims": (1, 6), "at": (0, 400), "lengths": (50, 3000), "seeds": 2
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module", name="study")
-def study_fixture():
-    return pmi_study(0, **SMALL)
-
 
 def test_the_joint_distribution_is_that_of_the_chain_within_the_window(float64):
     world = event_world(3, events=5, window=3)
@@ -55,7 +46,9 @@ def test_agreement_of_kernels_is_its_definition(float64):
     assert float(correlation) == pytest.approx(np.corrcoef(a[rows], b[rows])[0, 1])
 
 
-def test_learners_find_the_kernel_of_their_world_and_each_other(study):
+@pytest.mark.slow
+def test_learners_find_the_kernel_of_their_world_and_each_other():
+    study = pmi_study(0, events=6, dims=(1, 6), at=(0, 400), lengths=(50, 3000), seeds=2)
     assert study["by_dim"].shape == study["by_step_nce"].shape == study["learned_lossy"].shape == (2, 2, 2)
     assert study["shift"].shape == (2,)
     for name in ("by_dim", "by_dim_best", "by_step_nce", "by_step_infonce"):
@@ -77,8 +70,13 @@ def test_worlds_are_drawn_by_the_key():
     np.testing.assert_allclose(together, [one, other], rtol=1e-5)
 
 
-def test_the_figure_is_drawn_from_the_study(study):
+def test_the_figure_is_drawn_from_the_study():
     pytest.importorskip("matplotlib")
+    names = ["by_dim", "by_dim_best", "by_step_nce", "by_step_infonce"]
+    names += ["learned_first", "between_second", "learned_lossy", "learned_shuffled"]
+    rng = np.random.default_rng(0)
+    study = {name: rng.uniform(size=(2, 3, 2)) for name in names}
+    study |= {"dims": np.array([1, 4]), "at": np.array([0, 30]), "lengths": np.array([10, 1000])}
     drawn = pmi_figure(study)
     assert drawn.arrays.keys() == study.keys()
     left, _, right = drawn.figure.axes
