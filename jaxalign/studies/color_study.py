@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import jax
@@ -145,8 +146,8 @@ def color_study(
             "closed": pmi_embedding(kernel - jnp.mean(kernel), min(dim, len(there))),
             **{loss: fit.embedding for loss, fit in train.items()},
         }
-        compared = [np.asarray(e, np.float32) for e in (*embeddings.values(), shown)]
-        scores = [_scores(one, lab, min(neighbors, len(there) - 1), permutations, of_tests) for one in compared]
+        tests = partial(_scores, lab=lab, size=(colors, max(dim, 3)), permutations=permutations, key=of_tests)
+        scores = [tests(np.asarray(x), k=min(neighbors, len(there) - 1)) for x in (*embeddings.values(), shown)]
         parts = {"colors": shown, "lab": lab, "kernel": kernel, "shift": shift, **embeddings, "scores": scores}
         found |= {f"{part}/{world}": np.asarray(value) for part, value in parts.items()}
     return found
@@ -155,11 +156,17 @@ def color_study(
 _LEARNED = ("nce", "infonce")
 
 
-def _scores(x: np.ndarray, lab: np.ndarray, k: int, permutations: int, key: Array) -> list[float]:
-    """Agreement of distances and of neighbors, each with its p-value."""
+def _scores(
+    x: np.ndarray, *, lab: np.ndarray, size: tuple[int, int], k: int, permutations: int, key: Array
+) -> list[float]:
+    """Agreement of distances and of neighbors, each with its p-value; all of one size, which compiles once."""
+    rows, columns = size
+    mask = np.arange(rows) < len(x)
+    one = np.pad(np.asarray(x, np.float32), ((0, rows - len(x)), (0, columns - x.shape[1])))
+    other = np.pad(lab, ((0, rows - len(lab)), (0, 0)))
     found: list[float] = []
     for measure in (rsa_measure(metric="euclidean"), mutual_knn_measure(k=k, metric="euclidean")):
-        test = permutation_test(measure, x, lab, permutations=permutations, key=key)
+        test = permutation_test(measure, one, other, permutations=permutations, key=key, mask=mask)
         found += [float(test.statistic), float(test.pvalue)]
     return found
 

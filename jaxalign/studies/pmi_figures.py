@@ -59,7 +59,7 @@ def pmi_figure(study: Mapping[str, np.ndarray] | None = None, *, key: Array | in
         panel.axhline(0, color="0.7", linewidth=0.8)
         panel.set_ylim(-0.25, 1.03)
         panel.legend(fontsize=8, frameon=False, loc="lower right")
-    right.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0.0, 0.62))
+    right.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return Drawn(arrays, figure)
 
 
