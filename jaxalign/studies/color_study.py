@@ -128,7 +128,7 @@ def color_study(
     mixed = rng.permutation(np.concatenate([image.ravel() for image in images]))
     mixed = [part.reshape(image.shape) for part, image in zip(np.split(mixed, [images[0].size]), images, strict=True)]
     counts, apart, together = (
-        [np.asarray(cooccurrence(image, reach=reach, size=colors)) for image in these]
+        [np.asarray(cooccurrence(jnp.asarray(image), reach=reach, size=colors)) for image in these]
         for these in (images, shuffled, mixed)
     )
     worlds = {"both": sum(counts), **dict(zip(PHOTOGRAPHS, counts, strict=True))}
@@ -136,7 +136,7 @@ def color_study(
     found: dict[str, Any] = {}
     for world, count in worlds.items():
         there = np.flatnonzero(np.sum(count, axis=1))
-        joint = np.asarray(count)[np.ix_(there, there)] + smoothing
+        joint = jnp.asarray(np.asarray(count)[np.ix_(there, there)] + smoothing)
         kernel = pmi_kernel(joint)
         shift = psd_shift(kernel)
         shown = centers[there]
@@ -161,9 +161,9 @@ def _scores(
 ) -> list[float]:
     """Agreement of distances and of neighbors, each with its p-value; all of one size, which compiles once."""
     rows, columns = size
-    mask = np.arange(rows) < len(x)
-    one = np.pad(np.asarray(x, np.float32), ((0, rows - len(x)), (0, columns - x.shape[1])))
-    other = np.pad(lab, ((0, rows - len(lab)), (0, 0)))
+    mask = jnp.arange(rows) < len(x)
+    one = jnp.pad(jnp.asarray(x, jnp.float32), ((0, rows - len(x)), (0, columns - x.shape[1])))
+    other = jnp.pad(jnp.asarray(lab), ((0, rows - len(lab)), (0, 0)))
     found: list[float] = []
     for measure in (rsa_measure(metric="euclidean"), mutual_knn_measure(k=k, metric="euclidean")):
         test = permutation_test(measure, one, other, permutations=permutations, key=key, mask=mask)
@@ -190,6 +190,7 @@ def _quantized(images: list[np.ndarray], colors: int, seed: int) -> tuple[np.nda
 
     rng = np.random.default_rng(seed)
     pixels = np.vstack([rng.permutation(image.reshape(-1, 3))[:_SAMPLED] for image in images])
-    clusters = KMeans(colors, n_init=1, random_state=seed).fit(pixels)
-    indices = [clusters.predict(image.reshape(-1, 3)).reshape(image.shape[:2]).astype(np.int32) for image in images]
+    clusters = KMeans(colors, n_init="auto", random_state=seed).fit(pixels)
+    nearest = [np.asarray(clusters.predict(image.reshape(-1, 3)), np.int32) for image in images]
+    indices = [index.reshape(image.shape[:2]) for index, image in zip(nearest, images, strict=True)]
     return np.clip(clusters.cluster_centers_, 0, 1), indices
