@@ -21,7 +21,6 @@ from jaxalign.features.intermediates import matching
 from jaxalign.features.runners import as_runner
 from jaxalign.report.tables import add_row, plain_table
 
-
 #: Name -> shape and type.
 Listed = dict[str, tuple[tuple[int, ...], str]]
 
