@@ -72,6 +72,48 @@ def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def atomic_folder(final: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield an empty folder to write to; it becomes `final` when the block ends well, and is removed when it does not.
+
+    An existing folder `final` stays as it was until the very end, and is then moved away and removed: between these two
+    steps, which take no time, there is none of that name.
+
+    Args:
+      final: the folder to write. The folder it is in must exist.
+
+    Yields:
+      The path of an empty folder beside it, hidden, with the suffix of `final`.
+
+    Raises:
+      FileNotFoundError: when the folder it is in does not exist.
+      OSError: when `final` is a file, and whatever the block or the system raises while writing.
+    """
+    name = os.fspath(final)
+    target = Path(os.path.realpath(name))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the folder to write into does not exist", os.path.dirname(name) or ".")
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "cannot be written: it is a file, not a folder", name)
+    staging, old = (target.with_name(f".{secrets.token_hex(8)}.tmp{target.suffix}") for _ in range(2))
+    try:
+        staging.mkdir()
+        yield staging
+        for file in staging.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        if target.exists():
+            os.replace(target, old)
+        os.replace(staging, target)
+    except OSError as error:
+        raise _naming(name, error) from error
+    finally:
+        if old.exists() and not target.exists():
+            os.replace(old, target)
+        for folder in (staging, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def atomic_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield an empty folder to write files to; they move to `folder` together when the block ends well.
 

@@ -105,9 +105,10 @@ def compare_command(
 ) -> None:
     """Compare every layer of every model with every other.
 
-    Each file holds the activations of one model on the same examples: a .npz or .safetensors
-    file with one (examples, features) matrix a layer, a .npy file with a single layer, or a
-    folder of .npy files. With one file its layers are compared with each other.
+    Each file holds the activations of one model on the same examples: a .npz, .safetensors
+    or .zarr file with one (examples, features) matrix a layer, a .parquet file with a column
+    of lists a layer, a .pt file of platonic-rep, a .npy file with a single layer, or a folder
+    of .npy files. With one file its layers are compared with each other.
 
     \b
     Examples:

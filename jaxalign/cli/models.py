@@ -12,6 +12,7 @@ from jaxalign import features
 from jaxalign.cli.errors import Problem, bad_input
 from jaxalign.comparison.ids import check_same_ids
 from jaxalign.features import Layers
+from jaxalign.features.files import SUFFIXES
 
 #: Files whose problems one message lists.
 SHOWN_FILES = 3
@@ -128,7 +129,7 @@ def _split(argument: str) -> tuple[str | None, Path]:
 def _automatic_names(paths: Sequence[Path]) -> list[str]:
     """File names without suffix; with as many folders, then the suffix, as it takes to tell them apart."""
     resolved = [path.resolve() for path in paths]
-    stems = [path.name if path.is_dir() else path.stem for path in resolved]
+    stems = [path.stem if path.suffix.lower() in SUFFIXES or not path.is_dir() else path.name for path in resolved]
     names = list(stems)
     for depth in range(1, max((len(path.parts) for path in resolved), default=1)):
         repeated = {name for name in names if names.count(name) > 1}

@@ -1,4 +1,4 @@
-"""`load` and `save`: layers from and to `.npy`, `.npz`, `.safetensors` files and folders of `.npy` files."""
+"""`load` and `save`: layers from and to files of several formats, and folders."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxalign._core.atomic import atomic_path
-from jaxalign.features import npy, npz, safetensors
+from jaxalign._core.atomic import atomic_folder, atomic_path
+from jaxalign.features import npy, npz, parquet, safetensors, torch_files, zarr_stores
 from jaxalign.features.errors import FeatureFileError
 from jaxalign.features.layers import Contents, Layers, contents_of, facts_of, natural_key
 
-SUFFIXES = (".npy", ".npz", ".safetensors")
+#: Of what `load` reads, and of what `save` writes as well.
+SUFFIXES = (".npy", ".npz", ".safetensors", ".zarr", ".parquet", ".pt")
+WRITTEN = (".npy", ".npz", ".safetensors", ".zarr")
 
 
 def load(path: str | os.PathLike[str]) -> Layers:
@@ -25,13 +27,17 @@ def load(path: str | os.PathLike[str]) -> Layers:
     | `.npz` | one per member, in the order of the archive | member `ids` | mapped; read if compressed |
     | `.safetensors` | one per tensor, as saved, else `layer2` before `layer10` | tensor or metadata `ids` | mapped |
     | folder | one per `.npy` file, named after it, `layer2` before `layer10` | `ids.npy` | mapped |
+    | `.zarr` | one per array with two axes, as saved, else in natural order | array or attribute `ids` | read |
+    | `.parquet` | one per column of lists of numbers | column `id` or `ids` | read |
+    | `.pt` | of `feats` `(n, layers, d)` or a list, as in platonic-rep, else one per matrix | none | mapped |
 
-    Labels are where ids are, under `labels`, if they have one axis; facts of the model are JSON: a member `facts`,
-    metadata `facts`, or `facts.json`.
+    Labels are where ids are, under `labels`, if they have one axis; facts of the model are JSON: a member, an attribute
+    or metadata `facts`, or `facts.json`; of `.pt` numbers and texts, `num_params` as `parameters` and `bpb` as
+    `bits_per_byte`.
 
-    Nothing is unpickled. A mapped array is read from the disk when it is used: leave the file
-    as it is meanwhile (`save` may replace it). Checksums of compressed members are compared,
-    those of mapped ones are not. Numbers are not looked at; see `check_finite`.
+    Nothing is unpickled but tensors and plain values of `.pt`. A mapped array is read from the disk when it is used:
+    leave the file as it is meanwhile (`save` may replace it). Checksums of compressed members, and of Zarr chunks, are
+    compared, those of mapped ones are not. Numbers are not looked at; see `check_finite`.
 
     Args:
       path: the file or folder.
@@ -45,7 +51,7 @@ def load(path: str | os.PathLike[str]) -> Layers:
       FeatureFileError: a `ValueError` whose message starts with the path: unknown suffix, empty folder;
         empty, truncated or damaged file; Python objects; integer, complex or text layers; a layer that is
         not a matrix; different numbers of rows; ids that are not unique.
-      ImportError: for `.safetensors` without the package.
+      ImportError: for `.safetensors`, `.zarr`, `.parquet` (extra `io`) and `.pt` (extra `torch`) without the package.
       OSError: when the file cannot be opened.
 
     Example:
@@ -60,20 +66,14 @@ def load(path: str | os.PathLike[str]) -> Layers:
     path = Path(path)
     known = path.suffix.lower() in SUFFIXES
     if path.is_dir():
-        found = _read_folder(path)
+        found = zarr_stores.read(path) if path.suffix.lower() == ".zarr" else _read_folder(path)
     elif not path.exists():
         hint = "" if known else f" (readable: folders of .npy files, and {', '.join(SUFFIXES)})"
         raise FileNotFoundError(errno.ENOENT, f"no such file or folder{hint}", str(path))
     elif not path.is_file():
         raise FeatureFileError(f"{path}: neither a regular file nor a folder")
-    elif path.suffix.lower() == ".npy":
-        found = Contents({path.stem: npy.read(path)})
-    elif path.suffix.lower() == ".npz":
-        found = npz.read(path)
-    elif path.suffix.lower() == ".safetensors":
-        found = safetensors.read(path)
     else:
-        raise _unknown_suffix(path)
+        found = _read_file(path)
     return Layers(found.arrays, ids=found.ids, labels=found.labels, facts=found.facts, source=path)
 
 
@@ -85,9 +85,9 @@ def save(
     labels: Any = None,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write layers to a file; the format goes by the suffix, `.npy`, `.npz` or `.safetensors`.
+    """Write layers to a file; the format goes by the suffix, `.npy`, `.npz`, `.safetensors` or `.zarr`, a folder.
 
-    The file appears under its name when it is complete and on the disk, or not at all; one that
+    It appears under its name when it is complete and on the disk, or not at all; one that
     was there before stays until then.
 
     Args:
@@ -106,8 +106,9 @@ def save(
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise _unknown_suffix(path)
+    if suffix not in WRITTEN:
+        read_only = f": {suffix} files are read, not written" if suffix in SUFFIXES else ""
+        raise FeatureFileError(f"{path}: the suffix {path.suffix!r} is not one of {', '.join(WRITTEN)}{read_only}")
     if isinstance(arrays, Layers):
         ids, labels = arrays.ids if ids is None else ids, arrays.labels if labels is None else labels
         facts = arrays.facts if facts is None else facts
@@ -116,6 +117,10 @@ def save(
     if suffix == ".npy" and (len(layers) != 1 or any(beside.values())):
         extra = next(name for name in beside if beside[name]) if len(layers) == 1 else f"{len(layers)} layers"
         raise FeatureFileError(f"{path}: a .npy file holds one array, not {extra}; use .npz or .safetensors")
+    if suffix == ".zarr":
+        with atomic_folder(path) as temporary:
+            zarr_stores.write(temporary, layers)
+        return
     with atomic_path(path) as temporary:
         if suffix == ".npy":
             npy.write(temporary, next(iter(layers.values())))
@@ -142,5 +147,18 @@ def _read_folder(path: Path) -> Contents:
     return found._replace(facts=facts_of(facts, facts.read_text(encoding="utf-8", errors="replace")))
 
 
-def _unknown_suffix(path: Path) -> FeatureFileError:
-    return FeatureFileError(f"{path}: the suffix {path.suffix!r} is not one of {', '.join(SUFFIXES)}")
+def _read_file(path: Path) -> Contents:
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return Contents({path.stem: npy.read(path)})
+    readers = {
+        ".npz": npz.read,
+        ".safetensors": safetensors.read,
+        ".parquet": parquet.read,
+        ".pt": torch_files.read,
+    }
+    if suffix == ".zarr":
+        raise FeatureFileError(f"{path}: a Zarr store is a folder, this is a file")
+    if suffix not in readers:
+        raise FeatureFileError(f"{path}: the suffix {path.suffix!r} is not one of {', '.join(SUFFIXES)}")
+    return readers[suffix](path)

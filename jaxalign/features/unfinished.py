@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxalign.features.batches import Batch
 from jaxalign.features.errors import FeatureFileError
-from jaxalign.features.files import SUFFIXES, load, save
+from jaxalign.features.files import WRITTEN, load, save
 from jaxalign.features.layers import Layers
 
 _JOURNAL = "journal.jsonl"
@@ -30,7 +30,7 @@ class Unfinished:
     of rows and checksums, written after the rows are on the disk.
 
     Args:
-      out: the file that is to be, `.safetensors` or `.npz`.
+      out: the file that is to be, `.safetensors`, `.npz` or `.zarr`.
       settings: what a capture must have in common with one that it goes on with; plain JSON.
 
     Raises:
@@ -40,9 +40,9 @@ class Unfinished:
 
     def __init__(self, out: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
         self._out = Path(out)
-        suffixes = [suffix for suffix in SUFFIXES if suffix != ".npy"]
+        suffixes = [suffix for suffix in WRITTEN if suffix != ".npy"]
         if self._out.suffix.lower() not in suffixes:
-            raise FeatureFileError(f"{out}: layers are written to {' or '.join(suffixes)} files")
+            raise FeatureFileError(f"{out}: layers are written to {', '.join(suffixes[:-1])} or {suffixes[-1]}")
         if not self._out.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._out.parent))
         self._folder = self._out.with_name(f".{self._out.name}.unfinished")

@@ -36,6 +36,8 @@ def test_files_of_one_name_in_one_folder_are_told_apart_by_their_suffix(tmp_path
 def test_a_folder_keeps_its_whole_name(tmp_path):
     (tmp_path / "model.v1").mkdir()
     assert names(tmp_path, "model.v1") == ["model.v1"]
+    (tmp_path / "model.zarr").mkdir()
+    assert names(tmp_path, "model.zarr") == ["model"]
 
 
 def test_a_name_can_be_given():

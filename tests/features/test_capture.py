@@ -166,7 +166,7 @@ def calls(monkeypatch):
     return count
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".zarr"])
 def test_a_stopped_capture_goes_on_where_it_was(tmp_path, calls, suffix):
     net, out = Net(), tmp_path / f"model{suffix}"
     whole = capture(net, X, batch_size=2)
@@ -272,7 +272,7 @@ def test_another_model_other_examples_and_other_settings_are_told(tmp_path):
             r"must have shape \(10, tokens\)",
         ),
         ({"model": 3}, TypeError, "model must be an NNX module"),
-        ({"out": "model.npy"}, FeatureFileError, "written to .npz or .safetensors"),
+        ({"out": "model.npy"}, FeatureFileError, "written to .npz, .safetensors or .zarr"),
         ({"out": "nowhere/model.npz"}, FileNotFoundError, "nowhere"),
     ],
 )

@@ -25,7 +25,7 @@ def test_missing_files(tmp_path):
         load(tmp_path / "x")
 
 
-@pytest.mark.parametrize("name", ["x.pt", "x.pkl", "x"])
+@pytest.mark.parametrize("name", ["x.h5", "x.pkl", "x"])
 def test_unknown_suffixes(tmp_path, matrix, name):
     path = tmp_path / name
     with pytest.raises(FeatureFileError, match=r"suffix '.*' is not one of .npy, .npz, .safetensors"):
