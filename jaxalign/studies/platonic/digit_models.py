@@ -18,6 +18,7 @@ from jaxalign._core.typing import Array, Float, Int, Scalar
 from jaxalign.features import Layers
 from jaxalign.studies.digits import CLASSES, Digits, load_digits
 from jaxalign.studies.networks import build_network, check_architecture, check_width
+from jaxalign.studies.platonic.training import train_together
 
 _BATCH = 64
 _LEARNING_RATE = 5e-3
@@ -143,7 +144,9 @@ def _networks_of(
         weights = jax.vmap(lambda own: nnx.split(_network(shape, own))[1])(keys)
         most = int(steps.max())
         if most:
-            weights = _train(graphdef, weights, jnp.asarray(digits.x_train), labels, keys, steps, most)
+            images = jnp.asarray(digits.x_train)
+            ways = {"most": most, "rows": len(images), "batch": _BATCH, "peak": _LEARNING_RATE}
+            weights = train_together(graphdef, weights, images, labels, keys, steps, loss=_loss, **ways)
         recorded = _record(graphdef, weights, jnp.asarray(digits.x_test))
     logits = recorded.pop("logits")
     targets = jnp.broadcast_to(jnp.asarray(digits.y_test), logits.shape[:2])
@@ -177,47 +180,10 @@ def _noisy(key: Array, labels: np.ndarray, noise: float) -> Int[Array, "n"]:
     return jnp.where(jax.random.uniform(which, labels.shape) < noise, others, jnp.asarray(labels))
 
 
-@partial(jax.jit, static_argnames=("graphdef", "most"))
-def _train(
-    graphdef: nnx.GraphDef,
-    weights: nnx.State,
-    images: Float[Array, "n 8 8"],
-    labels: Int[Array, "members n"],
-    keys: Array,
-    steps: Int[Array, "members"],
-    most: int,
-) -> nnx.State:
-    """Weights of all networks after their own number of steps: with a learning rate of 0 they stay."""
-    adam = optax.scale_by_adam()
-    batches_of_epoch = images.shape[0] // _BATCH
-
-    def train_one(weights: nnx.State, own: Array, key: Array, last: Scalar) -> nnx.State:
-        def loss(weights: nnx.State, rows: Array) -> Scalar:
-            logits = nnx.merge(graphdef, weights)(images[rows])
-            return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, own[rows]))
-
-        def step(carry: tuple[nnx.State, Any], place: Array) -> tuple[tuple[nnx.State, Any], None]:
-            weights, state = carry
-            epoch = jax.random.fold_in(jax.random.fold_in(key, 2), place // batches_of_epoch)
-            order = jax.random.permutation(epoch, images.shape[0])
-            rows = jax.lax.dynamic_slice(order, (place % batches_of_epoch * _BATCH,), (_BATCH,))
-            gradient = jax.grad(loss)(weights, rows)
-            with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
-                updates, state = adam.update(gradient, state, weights)
-            rate = _learning_rate(place, last)
-            return (jax.tree.map(lambda w, u: w - rate * u, weights, updates), state), None
-
-        (weights, _), _ = jax.lax.scan(step, (weights, adam.init(weights)), jnp.arange(most, dtype=jnp.int32))
-        return weights
-
-    return jax.vmap(train_one)(weights, labels, keys, steps)
-
-
-def _learning_rate(place: Int[Array, ""], steps: Int[Array, ""]) -> Scalar:
-    """A rise over a tenth of the steps, a cosine down to 0, and 0."""
-    done = place.astype(jnp.float32) / jnp.maximum(steps, 1).astype(jnp.float32)
-    falling = (1 + jnp.cos(jnp.pi * jnp.clip((done - 0.1) / 0.9, 0, 1))) / 2
-    return _LEARNING_RATE * jnp.where(place < steps, jnp.minimum(10 * done, falling), 0)
+def _loss(
+    network: Any, images: Float[Array, "n 8 8"], labels: Int[Array, "n"], rows: Int[Array, "b"], key: Array
+) -> Scalar:
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(network(images[rows]), labels[rows]))
 
 
 @partial(jax.jit, static_argnums=0)
