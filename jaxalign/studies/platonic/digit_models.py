@@ -142,11 +142,9 @@ def _networks_of(
     )
     with jax.default_matmul_precision("highest"):
         weights = jax.vmap(lambda own: nnx.split(_network(shape, own))[1])(keys)
-        most = int(steps.max())
-        if most:
-            images = jnp.asarray(digits.x_train)
-            ways = {"most": most, "rows": len(images), "batch": _BATCH, "peak": _LEARNING_RATE}
-            weights = train_together(graphdef, weights, images, labels, keys, steps, loss=_loss, **ways)
+        images = jnp.asarray(digits.x_train)
+        ways = {"rows": len(images), "batch": _BATCH, "peak": _LEARNING_RATE}
+        weights = train_together(graphdef, weights, images, labels, keys, steps, loss=_loss, **ways)
         recorded = _record(graphdef, weights, jnp.asarray(digits.x_test))
     logits = recorded.pop("logits")
     targets = jnp.broadcast_to(jnp.asarray(digits.y_test), logits.shape[:2])

@@ -14,7 +14,7 @@ from flax import nnx
 from jaxalign._core.typing import Array, Int, Scalar
 
 
-@partial(jax.jit, static_argnames=("graphdef", "loss", "most", "rows", "batch", "peak"))
+@partial(jax.jit, static_argnames=("graphdef", "loss", "rows", "batch", "peak"))
 def train_together(
     graphdef: nnx.GraphDef,
     weights: nnx.State,
@@ -24,7 +24,6 @@ def train_together(
     steps: Int[Array, "members"],
     *,
     loss: Callable[[Any, Any, Any, Array, Array], Scalar],
-    most: int,
     rows: int,
     batch: int,
     peak: float,
@@ -42,7 +41,6 @@ def train_together(
       keys: one each.
       steps: of each.
       loss: of a network, on what is shared, its own, the row numbers of a batch and a key.
-      most: steps of the one that is trained longest.
       rows: that there are.
       batch: rows of a batch.
       peak: of the learning rate.
@@ -54,7 +52,7 @@ def train_together(
         def of_batch(weights: nnx.State, chosen: Array, noise: Array) -> Scalar:
             return loss(nnx.merge(graphdef, weights), shared, own, chosen, noise)
 
-        def step(carry: tuple[nnx.State, Any], place: Array) -> tuple[tuple[nnx.State, Any], None]:
+        def step(place: Array, carry: tuple[nnx.State, Any]) -> tuple[nnx.State, Any]:
             weights, state = carry
             epoch = jax.random.fold_in(jax.random.fold_in(key, 2), place // per_epoch)
             order = jax.random.permutation(epoch, rows)
@@ -63,10 +61,9 @@ def train_together(
             with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
                 updates, state = adam.update(gradient, state, weights)
             rate = peak * learning_rate(place, last)
-            return (jax.tree.map(lambda w, u: w - rate * u, weights, updates), state), None
+            return jax.tree.map(lambda w, u: w - rate * u, weights, updates), state
 
-        (weights, _), _ = jax.lax.scan(step, (weights, adam.init(weights)), jnp.arange(most, dtype=jnp.int32))
-        return weights
+        return jax.lax.fori_loop(0, jnp.max(steps), step, (weights, adam.init(weights)))[0]
 
     return jax.vmap(train_one)(weights, own, keys, steps)
 
