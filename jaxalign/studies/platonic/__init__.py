@@ -19,6 +19,14 @@ from jaxalign.studies.platonic.published import published_alignment as published
 from jaxalign.studies.platonic.published import published_score as published_score
 from jaxalign.studies.platonic.scale import ScaleCurve as ScaleCurve
 from jaxalign.studies.platonic.scale import scale_curve as scale_curve
+from jaxalign.studies.platonic.scene_convergence import SceneConvergence as SceneConvergence
+from jaxalign.studies.platonic.scene_convergence import scene_convergence as scene_convergence
+from jaxalign.studies.platonic.scene_models import language_models as language_models
+from jaxalign.studies.platonic.scene_models import vision_models as vision_models
+from jaxalign.studies.platonic.scenes import Scenes as Scenes
+from jaxalign.studies.platonic.scenes import captions as captions
+from jaxalign.studies.platonic.scenes import make_scenes as make_scenes
+from jaxalign.studies.platonic.scenes import render as render
 from jaxalign.studies.platonic.trends import Bins as Bins
 from jaxalign.studies.platonic.trends import Trend as Trend
 from jaxalign.studies.platonic.trends import competence_bins as competence_bins

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
@@ -94,7 +93,8 @@ def digit_convergence(
         rows = np.flatnonzero(chosen)
         return pair_trend(accuracy[rows], sign * table[np.ix_(rows, rows)], key=sampling, samples=samples)
 
-    chosen = mutual_knn(k=10) if measures is None else measures if isinstance(measures, Measure) else measures[0]
+    chosen = measures if measures is None or isinstance(measures, Measure) else measures[0]
+    members = list(models.values())
     return DigitConvergence(
         study=study,
         bins=competence_bins(accuracy, table, bins=bins),
@@ -102,7 +102,7 @@ def digit_convergence(
         trend_of_seeds=tuple(trend(seed == one) for one in range(seeds)),
         untrained=_mean_alignment(table, epochs == 0),
         trained=_mean_alignment(table, accuracy >= 0.9),
-        shuffled=_shuffled(models, chosen, shuffling),
+        shuffled=shuffled_alignment(zip(members[::2], members[1::2], strict=False), shuffling, chosen),
     )
 
 
@@ -111,14 +111,19 @@ def _mean_alignment(table: np.ndarray, chosen: np.ndarray) -> float:
     return float(pairs.mean()) if len(pairs) else np.nan
 
 
-def _shuffled(models: Mapping[str, Layers], measure: Measure, key: Array) -> float:
-    """The closest layers of networks that are paired one after the other, images of the second in another order."""
-    names = list(models)
-    order = np.asarray(jax.random.permutation(key, models[names[0]].rows))
-    prepared: dict[str, Any] = {name: Preprocessing()(models[name]) for name in names}
-    found = []
-    for one, other in zip(names[::2], names[1::2], strict=False):
-        moved = {layer: z[order] for layer, z in prepared[other].items()}
-        (best,) = compare({"one": dict(prepared[one])}, {"other": moved}, measures=measure, progress=False).best()
+def shuffled_alignment(pairs: Iterable[tuple[Layers, Layers]], key: Array, measure: Measure | None = None) -> float:
+    """The mean score of the closest layers of pairs of models when the second ones see the examples in another order.
+
+    Args:
+      pairs: of models.
+      key: for the order, the same for all.
+      measure: `mutual_knn(k=10)` by default.
+    """
+    measure, found = mutual_knn(k=10) if measure is None else measure, []
+    for one, other in pairs:
+        order = np.asarray(jax.random.permutation(key, other.rows))
+        moved = {layer: z[order] for layer, z in Preprocessing()(other).items()}
+        sides = {"one": dict(Preprocessing()(one))}, {"other": moved}
+        (best,) = compare(*sides, measures=measure, progress=False).best()
         found.append(best.value)
     return float(np.mean(found))

@@ -13,6 +13,8 @@ from jaxalign.studies.panels import Drawn, new_panels
 from jaxalign.studies.platonic.convergence import PlatonicStudy
 from jaxalign.studies.platonic.maps import Agreement, model_map
 from jaxalign.studies.platonic.scale import ScaleCurve
+from jaxalign.studies.platonic.scene_convergence import SceneConvergence
+from jaxalign.studies.platonic.scenes import VOCABULARY, captions, make_scenes, render
 from jaxalign.studies.platonic.trends import competence_bins
 
 if TYPE_CHECKING:
@@ -207,3 +209,49 @@ def agreement_figure(agreement: Agreement) -> Drawn:
     figure.colorbar(shown, ax=panel, label="Spearman", shrink=0.8)
     panel.set_title(f"Over {agreement.pairs} pairs of models", fontsize=10)
     return Drawn(arrays, figure)
+
+
+def density_figure(found: SceneConvergence) -> Drawn:
+    """Alignment of images with captions that say more and more: mean over seeds, and each seed.
+
+    Returns:
+      `densities`, `alignment` `(densities, seeds)`, and `chance`.
+
+    Raises:
+      ImportError: without matplotlib.
+    """
+    chance = found.study.chance["mutual_knn"]
+    arrays = {"densities": np.array(found.densities), "alignment": found.of_density, "chance": np.array(chance)}
+    figure, (panel,) = new_panels("density_figure", 1, width=5.0, height=3.8)
+    for i, column in enumerate(found.of_density.T):
+        panel.plot(found.densities, column, ".", color=COLORS[0], label=None if i else "a seed")
+    panel.plot(found.densities, found.of_density.mean(axis=1), "o-", color="black", label="mean")
+    panel.axhline(chance, color="gray", linewidth=1, linestyle=":", label="chance, one pair")
+    said = ("shapes", "+ colors", "+ places", "+ sizes")
+    panel.set_xticks(found.densities, [said[density - 1] for density in found.densities])
+    panel.set_ylim(bottom=0)
+    panel.set_xlabel("what captions say")
+    panel.set_ylabel("mutual_knn of the closest layers")
+    panel.legend(frameon=False, fontsize=8)
+    return Drawn(arrays, figure)
+
+
+def scenes_figure(count: int = 4, *, key: Array | int = 0) -> Drawn:
+    """Some scenes as images, with their densest captions.
+
+    Returns:
+      `images` and `tokens`.
+
+    Raises:
+      ImportError: without matplotlib.
+    """
+    scenes = make_scenes(count, key=key)
+    images, (tokens, mask) = render(scenes, key=key), captions(scenes, density=4, key=key)
+    figure, panels = new_panels("scenes_figure", count, width=2.6, height=3.0, most_columns=4)
+    for panel, image, words, real in zip(panels, images, tokens, mask, strict=True):
+        panel.imshow(np.clip(image, 0, 1))
+        panel.set_xticks([])
+        panel.set_yticks([])
+        said = " ".join(VOCABULARY[word] for word in words[real][1:-1])
+        panel.set_xlabel(said.replace(" and ", " and\n"), fontsize=7)
+    return Drawn({"images": images, "tokens": tokens}, figure)
