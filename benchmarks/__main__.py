@@ -21,7 +21,15 @@ TIMED = (
     "width_models",
     "dynamics",
 )
-MEASURED = ("accuracy", "memory", "compilation", "inference_validity", "coverage", "dynamics_reproduction")
+MEASURED = (
+    "accuracy",
+    "memory",
+    "compilation",
+    "inference_validity",
+    "coverage",
+    "dynamics_reproduction",
+    "platonic_reproduction",
+)
 
 
 def main() -> None:

@@ -101,6 +101,7 @@ def test_padding_and_later_words_are_not_looked_at():
     np.testing.assert_allclose(layers["embed"], by_hand, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_models_learn_and_bring_their_facts():
     small = {"key": 0, "widths": [4], "steps": [0, 60], "seeds": 2, "scenes": 256}
     for train, kind, layers in (
