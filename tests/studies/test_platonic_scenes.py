@@ -18,7 +18,7 @@ MEANING = {other: word for word, other in module._OTHER_WORDS.items()}
 def objects(i, density):
     """What a caption of a density says of a scene, as a sorted list of tuples of words."""
     found = []
-    for j in range(SCENES.count[i]):
+    for j in range(SCENES.objects[i]):
         row, column = divmod(int(SCENES.cell[i, j]), 3)
         said = [module.SHAPES[SCENES.shape[i, j]]]
         said += [module.COLORS[SCENES.color[i, j]]] if density > 1 else []
@@ -63,7 +63,7 @@ def test_images_show_what_there_is():
         lit = images[i] > 0.4
         expected = np.zeros(3, int)
         cells = np.zeros((3, 3), bool)
-        for j in range(SCENES.count[i]):
+        for j in range(SCENES.objects[i]):
             size = pixels[module.SHAPES[SCENES.shape[i, j]]][SCENES.size[i, j]]
             expected[np.atleast_1d(channels[module.COLORS[SCENES.color[i, j]]])] += size
             cells[divmod(int(SCENES.cell[i, j]), 3)] = True
@@ -74,7 +74,7 @@ def test_images_show_what_there_is():
 def test_scenes_are_drawn_evenly():
     scenes = make_scenes(3000, key=5)
     for values, kinds in (
-        (scenes.count - 1, 3),
+        (scenes.objects - 1, 3),
         (scenes.shape, 4),
         (scenes.color, 6),
         (scenes.size, 2),

@@ -43,14 +43,14 @@ class Scenes(NamedTuple):
     """What there is to see, object by object; no two objects of a scene are in one cell.
 
     Attributes:
-      count: objects of each scene, `(n,)`, from 1 to 3.
-      shape: `(n, 3)`, places in `SHAPES`; as all that follows meaningless from `count` on.
+      objects: how many each scene has, `(n,)`, from 1 to 3.
+      shape: `(n, 3)`, places in `SHAPES`; as all that follows meaningless for objects that there are not.
       color: `(n, 3)`, in `COLORS`.
       size: `(n, 3)`, in `SIZES`.
       cell: `(n, 3)`, row times 3 plus column.
     """
 
-    count: Int[np.ndarray, "n"]
+    objects: Int[np.ndarray, "n"]
     shape: Int[np.ndarray, "n 3"]
     color: Int[np.ndarray, "n 3"]
     size: Int[np.ndarray, "n 3"]
@@ -75,7 +75,7 @@ def make_scenes(n: int, *, key: Array | int) -> Scenes:
     check_integer("make_scenes", "n", n, minimum=1)
     rng = _generator("make_scenes", key)
     return Scenes(
-        count=rng.integers(1, MOST + 1, n),
+        objects=rng.integers(1, MOST + 1, n),
         shape=rng.integers(len(SHAPES), size=(n, MOST)),
         color=rng.integers(len(COLORS), size=(n, MOST)),
         size=rng.integers(len(SIZES), size=(n, MOST)),
@@ -98,11 +98,11 @@ def render(scenes: Scenes, *, key: Array | int) -> Float[np.ndarray, "n 18 18 3"
       (4, 18, 18, 3)
     """
     rng = _generator("render", key)
-    n = len(scenes.count)
+    n = len(scenes.objects)
     images = np.zeros((n, SIDE, SIDE, 3), np.float32)
     moved = rng.integers(0, 2, size=(n, MOST, 2))
     for i in range(n):
-        for j in range(scenes.count[i]):
+        for j in range(scenes.objects[i]):
             row, column = np.divmod(scenes.cell[i, j], CELLS) * np.array(PIXELS) + moved[i, j]
             mask = _mask(int(scenes.shape[i, j]), int(scenes.size[i, j]))
             images[i, row : row + PIXELS - 1, column : column + PIXELS - 1][mask] = _RGB[scenes.color[i, j]]
@@ -135,8 +135,8 @@ def captions(
     if density > DENSITIES[-1]:
         raise ValueError(f"captions: density must be at most {DENSITIES[-1]}, got {density}")
     rng = _generator("captions", key)
-    tokens = np.zeros((len(scenes.count), LENGTH), np.int32)
-    for i, count in enumerate(scenes.count):
+    tokens = np.zeros((len(scenes.objects), LENGTH), np.int32)
+    for i, count in enumerate(scenes.objects):
         words = [_START]
         for place, j in enumerate(rng.permutation(count)):
             words += ([_AND] if place else []) + _words(scenes, i, int(j), density)
