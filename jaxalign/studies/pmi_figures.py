@@ -10,8 +10,7 @@ import numpy as np
 from jaxalign._core.typing import Array
 from jaxalign.comparison.render import COLORS
 from jaxalign.studies.color_study import color_study
-from jaxalign.studies.dynamics_figures import Drawn
-from jaxalign.studies.panels import new_panels
+from jaxalign.studies.panels import Drawn, new_panels
 from jaxalign.studies.pmi_study import pmi_study
 
 if TYPE_CHECKING:
