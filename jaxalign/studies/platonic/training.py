@@ -72,4 +72,4 @@ def learning_rate(place: Int[Array, ""], steps: Int[Array, ""]) -> Scalar:
     """A rise to 1 over a tenth of the steps, a cosine down to 0, and 0."""
     done = place.astype(jnp.float32) / jnp.maximum(steps, 1).astype(jnp.float32)
     falling = (1 + jnp.cos(jnp.pi * jnp.clip((done - 0.1) / 0.9, 0, 1))) / 2
-    return jnp.where(place < steps, jnp.minimum(10 * done, falling), 0)
+    return jnp.minimum(10 * done, falling)
