@@ -15,6 +15,7 @@ from jaxalign.studies.platonic import (
     digit_convergence,
     scene_convergence,
 )
+from jaxalign.studies.platonic.scenes import STRUCTURE
 
 
 def rows() -> list[dict[str, Any]]:
@@ -65,27 +66,31 @@ def digits() -> list[dict[str, Any]]:
 
 
 def scenes() -> list[dict[str, Any]]:
-    """Vision and language models of one world: trends with losses, densities of captions, controls."""
+    """Vision and language models of a world with themes, and of one in which everything is independent."""
+    return [scenes_of(structure) for structure in (STRUCTURE, 0.0)]
+
+
+def scenes_of(structure: float) -> dict[str, Any]:
+    """Trends with losses, densities of captions, controls."""
     begun = time.process_time()
-    found = scene_convergence(key=0)
+    found = scene_convergence(key=0, structure=structure)
     study = found.study
-    return [
-        {
-            "result": "scenes",
-            "seconds": time.process_time() - begun,
-            "language_models": list(study.models_x),
-            "vision_models": list(study.models_y),
-            "language_loss": (-study.competence("-loss")).tolist(),
-            "vision_loss": (-study.competence("-loss", of="y")).tolist(),
-            "alignment": study.table().round(4).tolist(),
-            "language_trend": _as_dict(found.language_trend),
-            "vision_trend": _as_dict(found.vision_trend),
-            "trend_of_seeds": [_as_dict(trend) for trend in found.trend_of_seeds],
-            "densities": list(found.densities),
-            "of_density": found.of_density.tolist(),
-            **_controls(found),
-        }
-    ]
+    return {
+        "result": "scenes",
+        "structure": structure,
+        "seconds": time.process_time() - begun,
+        "language_models": list(study.models_x),
+        "vision_models": list(study.models_y),
+        "language_loss": (-study.competence("-loss")).tolist(),
+        "vision_loss": (-study.competence("-loss", of="y")).tolist(),
+        "alignment": study.table().round(4).tolist(),
+        "language_trend": _as_dict(found.language_trend),
+        "vision_trend": _as_dict(found.vision_trend),
+        "trend_of_seeds": [_as_dict(trend) for trend in found.trend_of_seeds],
+        "densities": list(found.densities),
+        "of_density": found.of_density.tolist(),
+        **_controls(found),
+    }
 
 
 def _controls(found: DigitConvergence | SceneConvergence) -> dict[str, float]:

@@ -71,18 +71,28 @@ def test_images_show_what_there_is():
         np.testing.assert_array_equal(lit.any(axis=2).reshape(3, 6, 3, 6).any(axis=(1, 3)), cells)
 
 
-def test_scenes_are_drawn_evenly():
-    scenes = make_scenes(3000, key=5)
-    for values, kinds in (
-        (scenes.objects - 1, 3),
-        (scenes.shape, 4),
-        (scenes.color, 6),
-        (scenes.size, 2),
-        (scenes.cell, 9),
-    ):
+def test_scenes_without_structure_are_drawn_evenly():
+    scenes = make_scenes(3000, key=5, structure=0.0)
+    drawn = ((scenes.objects - 1, 3), (scenes.shape, 4), (scenes.color, 6), (scenes.size, 2), (scenes.cell, 9))
+    for values, kinds in drawn:
         shares = np.bincount(values.ravel(), minlength=kinds) / values.size
         np.testing.assert_allclose(shares, 1 / kinds, atol=0.04)
     assert all(len(set(cells)) == 3 for cells in scenes.cell.tolist())
+
+
+def test_themes_have_preferences_which_are_those_of_all_keys():
+    shares = []
+    for key in (5, 6):
+        scenes = make_scenes(4000, key=key)
+        shares.append([np.bincount(scenes.color[scenes.theme == theme].ravel(), minlength=6) for theme in range(8)])
+    one, other = (np.array(counts) / np.sum(counts, axis=1, keepdims=True) for counts in shares)
+    np.testing.assert_allclose(one, other, atol=0.06)
+    assert np.ptp(one, axis=0).min() > 0.2
+    logits = 2.0 * np.random.default_rng(module._WORLD).standard_normal((8, 4))  # of shapes, which come first
+    scenes = make_scenes(20000, key=7)
+    found = np.stack([np.bincount(scenes.shape[scenes.theme == theme].ravel(), minlength=4) for theme in range(8)])
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found / found.sum(axis=1, keepdims=True), expected, atol=0.02)
 
 
 def test_padding_and_later_words_are_not_looked_at():
@@ -126,18 +136,18 @@ def test_models_learn_and_bring_their_facts():
 def test_models_of_both_modalities_are_more_alike_than_chance_when_they_learned():
     seen = []
     found = scene_convergence(
-        key=0, widths=[4, 8], steps=[0, 200], densities=[1, 4], scenes=1024, samples=100, each=seen.append
+        key=0, widths=[8, 16], steps=[0, 600], densities=[1, 4], scenes=1024, samples=100, each=seen.append
     )
     assert seen[:2] == ["vision models", "language models"]
     assert found.study.table().shape == (8, 8)
     chance = found.study.chance["mutual_knn"]
     assert abs(found.shuffled - chance) < 0.4 * chance
-    assert found.trained > 2 * chance
+    assert found.trained > found.untrained > 2 * chance
     assert found.of_density.shape == (2, 2)
     assert found.of_density[1].mean() > found.of_density[0].mean()
     assert len(found.trend_of_seeds) == 2
     table, steps = found.study.table(), found.study.competence("steps")
-    rows, columns = steps == 200, found.study.competence("steps", of="y") == 200
+    rows, columns = steps == 600, found.study.competence("steps", of="y") == 600
     assert found.trained == pytest.approx(table[np.ix_(rows, columns)].mean())
 
 

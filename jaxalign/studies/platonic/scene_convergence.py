@@ -14,7 +14,7 @@ from jaxalign.features import Layers
 from jaxalign.studies.platonic.convergence import PlatonicStudy, platonic_study
 from jaxalign.studies.platonic.digit_convergence import shuffled_alignment
 from jaxalign.studies.platonic.scene_models import STEPS, TRAIN_SCENES, WIDTHS, language_models, vision_models
-from jaxalign.studies.platonic.scenes import DENSITIES
+from jaxalign.studies.platonic.scenes import DENSITIES, STRUCTURE
 from jaxalign.studies.platonic.trends import Trend
 
 
@@ -54,6 +54,7 @@ def scene_convergence(
     steps: Sequence[int] = STEPS,
     densities: Sequence[int] = DENSITIES,
     scenes: int = TRAIN_SCENES,
+    structure: float = STRUCTURE,
     samples: int = 1000,
     each: Callable[[str], None] = lambda name: None,
 ) -> SceneConvergence:
@@ -68,6 +69,7 @@ def scene_convergence(
       steps: of training; 0 leaves weights random.
       densities: of captions, from 1 to 4.
       scenes: to train on.
+      structure: of the world: with 0 there is nothing to learn of it, see `make_scenes`.
       samples: of models, for intervals, and random orders, for p-values.
       each: called with what is trained, before it is.
 
@@ -82,7 +84,7 @@ def scene_convergence(
       After Huh et al. (2024), arXiv:2405.07987, figures 3 and 9, which have images of Wikipedia and their captions.
     """
     seeing, telling, sampling, shuffling = jax.random.split(as_key("scene_convergence", key), 4)
-    how = {"steps": steps, "seeds": seeds, "scenes": scenes}
+    how = {"steps": steps, "seeds": seeds, "scenes": scenes, "structure": structure}
     each("vision models")
     vision = vision_models(key=seeing, widths=widths, **how)
     each("language models")
@@ -93,7 +95,7 @@ def scene_convergence(
     of_density = []
     for density in densities:
         each(f"language models of captions of density {density}")
-        only = {"widths": [max(widths)], "steps": [longest], "seeds": seeds, "scenes": scenes}
+        only = {"widths": [max(widths)], "steps": [longest], "seeds": seeds, "scenes": scenes, "structure": structure}
         table = platonic_study(language_models(key=telling, density=density, **only), good, progress=False).table()
         of_density.append(table.mean(axis=1))
     table = study.table()

@@ -18,7 +18,7 @@ from jaxalign._core.keys import as_key
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.features import Layers
 from jaxalign.studies.networks import halve, windows
-from jaxalign.studies.platonic.scenes import LENGTH, SIDE, VOCABULARY, captions, make_scenes, render
+from jaxalign.studies.platonic.scenes import LENGTH, SIDE, STRUCTURE, VOCABULARY, captions, make_scenes, render
 from jaxalign.studies.platonic.training import train_together
 
 _BATCH = 64
@@ -117,6 +117,7 @@ def vision_models(
     steps: Sequence[int] = STEPS,
     seeds: int = 1,
     scenes: int = TRAIN_SCENES,
+    structure: float = STRUCTURE,
 ) -> dict[str, Layers]:
     """Train networks to take noise out of images, and record their layers on held-out scenes.
 
@@ -126,6 +127,7 @@ def vision_models(
       steps: that each is trained for, with 64 images in each.
       seeds: networks of each kind.
       scenes: to train on.
+      structure: of the world, see `make_scenes`.
 
     Returns:
       Name, as `image-w16-t400-s0`, -> layers `conv1`, `conv2`, `hidden`, `(512, d)`, with ids of scenes, and as facts
@@ -139,7 +141,7 @@ def vision_models(
       >>> list(vision_models(key=0, widths=[4], steps=[0]))
       ['image-w4-t0-s0']
     """
-    train, test = _scenes(scenes)
+    train, test = _scenes(scenes, structure)
     images, held_out = render(train, key=2), render(test, key=3)
 
     def loss(network: Any, images: Array, _: Array, rows: Array, key: Array) -> Scalar:
@@ -159,6 +161,7 @@ def language_models(
     steps: Sequence[int] = STEPS,
     seeds: int = 1,
     scenes: int = TRAIN_SCENES,
+    structure: float = STRUCTURE,
 ) -> dict[str, Layers]:
     """Train transformers to tell the next word of captions, and record their layers on held-out scenes.
 
@@ -169,6 +172,7 @@ def language_models(
       steps: that each is trained for, with 64 captions in each.
       seeds: networks of each kind.
       scenes: to train on.
+      structure: of the world, see `make_scenes`.
 
     Returns:
       Name, as `text-w16-t400-s0`, -> layers `embed`, `block1`, `block2`, `(512, d)`, means over words, with ids of
@@ -188,7 +192,7 @@ def language_models(
         check_integer(name, "widths", width, minimum=1)
         if width % _HEADS:
             raise ValueError(f"{name}: widths must be multiples of {_HEADS}, got {width}")
-    train, test = _scenes(scenes)
+    train, test = _scenes(scenes, structure)
     tokens, _ = captions(train, density=density, key=4)
     held_out, mask = captions(test, density=density, key=5)
 
@@ -221,9 +225,9 @@ class _What(NamedTuple):
     mask: Array | None
 
 
-def _scenes(scenes: int) -> tuple[Any, Any]:
+def _scenes(scenes: int, structure: float) -> tuple[Any, Any]:
     """Scenes to train on, and others: the same for all models."""
-    return make_scenes(scenes, key=0), make_scenes(TEST_SCENES, key=1)
+    return tuple(make_scenes(n, key=i, structure=structure) for i, n in enumerate((scenes, TEST_SCENES)))
 
 
 def _train_all(

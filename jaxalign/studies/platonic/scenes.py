@@ -39,10 +39,16 @@ LENGTH = 1 + 5 * MOST + (MOST - 1) + 1
 _RGB = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]], np.float32)
 
 
+#: Themes of scenes, and how different they are unless said.
+THEMES, STRUCTURE = 8, 2.0
+_WORLD = 2024  # what themes prefer is the same in all scenes
+
+
 class Scenes(NamedTuple):
     """What there is to see, object by object; no two objects of a scene are in one cell.
 
     Attributes:
+      theme: of each scene, `(n,)`, which neither images nor captions tell but by what there is.
       objects: how many each scene has, `(n,)`, from 1 to 3.
       shape: `(n, 3)`, places in `SHAPES`; as all that follows meaningless for objects that there are not.
       color: `(n, 3)`, in `COLORS`.
@@ -50,6 +56,7 @@ class Scenes(NamedTuple):
       cell: `(n, 3)`, row times 3 plus column.
     """
 
+    theme: Int[np.ndarray, "n"]
     objects: Int[np.ndarray, "n"]
     shape: Int[np.ndarray, "n 3"]
     color: Int[np.ndarray, "n 3"]
@@ -57,15 +64,20 @@ class Scenes(NamedTuple):
     cell: Int[np.ndarray, "n 3"]
 
 
-def make_scenes(n: int, *, key: Array | int) -> Scenes:
-    """Draw scenes of one to three objects, everything of them independent and equally likely.
+def make_scenes(n: int, *, key: Array | int, structure: float = STRUCTURE) -> Scenes:
+    """Draw scenes of one to three objects, of which a theme of the scene prefers some.
+
+    Themes are what there is to know of this world: who has seen a red bar at the top knows what else to expect. In a
+    world without, shapes, colors, sizes and places are independent of one another, and nothing can be learned of it but
+    how it is told or lit.
 
     Args:
       n: how many.
       key: for all of it.
+      structure: how much themes prefer: logits are this times normal numbers; with 0 all is equally likely.
 
     Raises:
-      ValueError: for fewer than one.
+      ValueError: for fewer than one, and a negative structure.
       TypeError: for a number that is no integer.
 
     Example:
@@ -73,13 +85,24 @@ def make_scenes(n: int, *, key: Array | int) -> Scenes:
       (4, 3)
     """
     check_integer("make_scenes", "n", n, minimum=1)
-    rng = _generator("make_scenes", key)
+    if not structure >= 0:
+        raise ValueError(f"make_scenes: structure must be at least 0, got {structure}")
+    rng, world = _generator("make_scenes", key), np.random.default_rng(_WORLD)
+    theme = rng.integers(THEMES, size=n)
+
+    def drawn(kinds: int, *, different: bool = False) -> np.ndarray:
+        logits = structure * world.standard_normal((THEMES, kinds))[theme]
+        # The largest of logits with Gumbel noise are a draw; the next ones a draw without replacement.
+        noisy = logits[:, None] + rng.gumbel(size=(n, 1 if different else MOST, kinds))
+        return np.argsort(-noisy[:, 0], axis=1)[:, :MOST] if different else noisy.argmax(axis=2)
+
     return Scenes(
+        theme=theme,
         objects=rng.integers(1, MOST + 1, n),
-        shape=rng.integers(len(SHAPES), size=(n, MOST)),
-        color=rng.integers(len(COLORS), size=(n, MOST)),
-        size=rng.integers(len(SIZES), size=(n, MOST)),
-        cell=np.argsort(rng.random((n, CELLS * CELLS)), axis=1)[:, :MOST],
+        shape=drawn(len(SHAPES)),
+        color=drawn(len(COLORS)),
+        size=drawn(len(SIZES)),
+        cell=drawn(CELLS * CELLS, different=True),
     )
 
 
