@@ -164,3 +164,22 @@ def test_the_notebook_on_identifiability_runs_and_its_claims_hold(monkeypatch):
         assert lowest_kl < 0.1 < 0.2 < lowest_llv
         assert all(float(share) < 0.1 for share in re.findall(r"d_fg / 4 eps ([\d.]+)", text))
         assert float(re.search(r"median +([\d.]+)", text)[1]) > 1  # d_LLV between networks for digits
+
+
+@pytest.mark.slow
+def test_the_notebook_on_the_platonic_hypothesis_runs_and_its_claims_hold(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.chdir(FOLDER)
+    path = FOLDER / "platonic.ipynb"
+    kept, now = [printed(cell) for cell in cells(path)], run(path)
+    assert [text.count("\n") for text in now] == [text.count("\n") for text in kept]
+    assert [text for text in kept if "rho" in text] == [text for text in now if "rho" in text]  # of committed results
+    for texts in (kept, now):
+        text = "\n".join(texts)
+        assert "least agreement of two measures: high" in text
+        one, closest = map(float, re.search(r"one pair of layers ([\d.]+), closest of nine ([\d.]+)", text).groups())
+        assert one == pytest.approx(10 / 595, abs=1e-4)
+        assert one < closest < 2 * one
+        assert float(re.search(r"largest p-value ([\d.]+)", text)[1]) <= 0.05
+        fixed, shared = map(float, re.findall(r"falls by (-?\d+) %", text))
+        assert fixed > 20 > shared
