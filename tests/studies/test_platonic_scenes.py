@@ -9,6 +9,7 @@ from flax import nnx
 
 from jaxalign.studies.platonic import captions, language_models, make_scenes, render, scene_convergence, vision_models
 from jaxalign.studies.platonic import scenes as module
+from jaxalign.studies.platonic.figures import density_figure, scenes_figure
 from jaxalign.studies.platonic.scene_models import SceneLanguageModel
 
 SCENES = make_scenes(200, key=0)
@@ -95,6 +96,15 @@ def test_themes_have_preferences_which_are_those_of_all_keys():
     np.testing.assert_allclose(found / found.sum(axis=1, keepdims=True), expected, atol=0.02)
 
 
+def test_scenes_are_shown_with_their_captions():
+    arrays, figure = scenes_figure(3, key=5)
+    assert arrays["images"].shape == (3, 18, 18, 3)
+    for panel, image, words in zip(figure.axes, arrays["images"], arrays["tokens"], strict=True):
+        np.testing.assert_allclose(panel.get_images()[0].get_array(), np.clip(image, 0, 1))
+        said = " ".join(module.VOCABULARY[word] for word in words[words > 0][1:-1])
+        assert panel.get_xlabel().replace("\n", " ") == said
+
+
 def test_padding_and_later_words_are_not_looked_at():
     net = SceneLanguageModel(8, rngs=nnx.Rngs(0))
     tokens, mask = captions(make_scenes(5, key=0), density=2, key=0)
@@ -147,6 +157,10 @@ def test_models_of_both_modalities_are_more_alike_than_chance_when_they_learned(
     assert found.of_density[1].mean() > found.of_density[0].mean()
     assert len(found.trend_of_seeds) == 2
     table, steps = found.study.table(), found.study.competence("steps")
+    arrays, figure = density_figure(found)
+    np.testing.assert_array_equal(arrays["alignment"], found.of_density)
+    lines = {line.get_label(): line.get_xydata() for line in figure.axes[0].get_lines()}
+    np.testing.assert_allclose(lines["mean"], np.stack([[1, 4], found.of_density.mean(axis=1)], axis=1))
     rows, columns = steps == 600, found.study.competence("steps", of="y") == 600
     assert found.trained == pytest.approx(table[np.ix_(rows, columns)].mean())
 
