@@ -18,7 +18,16 @@ from jaxalign._core.keys import as_key
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.features import Layers
 from jaxalign.studies.networks import halve, windows
-from jaxalign.studies.platonic.scenes import LENGTH, SIDE, STRUCTURE, VOCABULARY, captions, make_scenes, render
+from jaxalign.studies.platonic.scenes import (
+    LENGTH,
+    SIDE,
+    STRUCTURE,
+    VOCABULARY,
+    Scenes,
+    captions,
+    make_scenes,
+    render,
+)
 from jaxalign.studies.platonic.training import train_together
 
 _BATCH = 64
@@ -225,9 +234,9 @@ class _What(NamedTuple):
     mask: Array | None
 
 
-def _scenes(scenes: int, structure: float) -> tuple[Any, Any]:
+def _scenes(scenes: int, structure: float) -> tuple[Scenes, Scenes]:
     """Scenes to train on, and others: the same for all models."""
-    return tuple(make_scenes(n, key=i, structure=structure) for i, n in enumerate((scenes, TEST_SCENES)))
+    return make_scenes(scenes, key=0, structure=structure), make_scenes(TEST_SCENES, key=1, structure=structure)
 
 
 def _train_all(
