@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxalign._core.checks import check_choice, check_integer
-from jaxalign._core.typing import Array, Float
+from jaxalign._core.typing import Array, Bool, Float
 from jaxalign.studies.digits import CLASSES, SIDE
 
 _HEADS = 4
@@ -95,9 +95,9 @@ class Block(nnx.Module):
         self.up = nnx.Linear(width, 2 * width, rngs=rngs)
         self.down = nnx.Linear(2 * width, width, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "n t d"]) -> Float[Array, "n t d"]:
-        """The residual stream after the block."""
-        x = x + self.attention(self.norm1(x))
+    def __call__(self, x: Float[Array, "n t d"], mask: Bool[Array, "1 1 t t"] | None = None) -> Float[Array, "n t d"]:
+        """The residual stream after the block; with a mask tokens (rows) see only some others (columns)."""
+        x = x + self.attention(self.norm1(x), mask=mask)
         return x + self.down(nnx.gelu(self.up(self.norm2(x))))
 
 

@@ -180,7 +180,7 @@ def test_models_of_both_modalities_are_more_alike_than_chance_when_they_learned(
         (
             lambda: language_models(key=0, widths=[6]),
             ValueError,
-            "widths must be multiples of 4, got 6",
+            "widths must be a multiple of 4, got 6",
         ),
         (lambda: language_models(key=0, seeds=0), ValueError, "language_models: seeds must be at least 1"),
         (lambda: render(SCENES, key="a"), TypeError, "render: key must be one key"),

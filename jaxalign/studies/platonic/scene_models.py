@@ -17,7 +17,7 @@ from jaxalign._core.checks import check_integer
 from jaxalign._core.keys import as_key
 from jaxalign._core.typing import Array, Bool, Float, Int, Scalar
 from jaxalign.features import Layers
-from jaxalign.studies.networks import halve, windows
+from jaxalign.studies.networks import Block, check_width, halve, windows
 from jaxalign.studies.platonic.scenes import (
     LENGTH,
     SIDE,
@@ -33,7 +33,6 @@ from jaxalign.studies.platonic.training import train_together
 _BATCH = 64
 _LEARNING_RATE = 4e-3
 _NOISE = 0.3
-_HEADS = 4
 
 #: Widths of the models of either modality.
 WIDTHS = (8, 16, 32)
@@ -72,22 +71,6 @@ class SceneAutoencoder(nnx.Module):
         return layers
 
 
-class SceneBlock(nnx.Module):
-    """Causal self-attention and a two-layer perceptron, each on a normalized residual stream."""
-
-    def __init__(self, width: int, *, rngs: nnx.Rngs):
-        self.norm1 = nnx.LayerNorm(width, rngs=rngs)
-        self.attention = nnx.MultiHeadAttention(_HEADS, width, decode=False, rngs=rngs)
-        self.norm2 = nnx.LayerNorm(width, rngs=rngs)
-        self.up = nnx.Linear(width, 2 * width, rngs=rngs)
-        self.down = nnx.Linear(2 * width, width, rngs=rngs)
-
-    def __call__(self, x: Float[Array, "n t d"], mask: Bool[Array, "1 1 t t"]) -> Float[Array, "n t d"]:
-        """The residual stream after the block."""
-        x = x + self.attention(self.norm1(x), mask=mask)
-        return x + self.down(nnx.gelu(self.up(self.norm2(x))))
-
-
 class SceneLanguageModel(nnx.Module):
     """A transformer of two blocks that tells the next word.
 
@@ -97,7 +80,7 @@ class SceneLanguageModel(nnx.Module):
     def __init__(self, width: int, *, rngs: nnx.Rngs):
         self.embed = nnx.Embed(len(VOCABULARY), width, rngs=rngs)
         self.position = nnx.Param(nnx.initializers.normal(0.2)(rngs.params(), (LENGTH, width), jnp.float32))
-        self.blocks = nnx.List([SceneBlock(width, rngs=rngs) for _ in range(2)])
+        self.blocks = nnx.List([Block(width, rngs=rngs) for _ in range(2)])
         self.head = nnx.Linear(width, len(VOCABULARY), rngs=rngs)
 
     def __call__(self, tokens: Int[Array, "n t"]) -> Float[Array, "n t v"]:
@@ -198,9 +181,7 @@ def language_models(
     """
     name = "language_models"
     for width in widths:
-        check_integer(name, "widths", width, minimum=1)
-        if width % _HEADS:
-            raise ValueError(f"{name}: widths must be multiples of {_HEADS}, got {width}")
+        check_width(name, "widths", width)
     train, test = _scenes(scenes, structure)
     tokens, _ = captions(train, density=density, key=4)
     held_out, mask = captions(test, density=density, key=5)
