@@ -27,6 +27,10 @@ class SceneConvergence:
       language_trend: of alignment with the loss of the language model, less being better.
       vision_trend: the same of the vision model.
       trend_of_seeds: `language_trend` among the models of each seed.
+      widths: of models.
+      trained_of_widths: mean alignment of a language model (row) and a vision model (column) of each width that were
+        trained longest, `(widths, widths)`.
+      untrained_of_widths: the same with random weights: what of it is size alone. NaN without a 0 in `steps`.
       untrained: mean alignment of two models with random weights.
       trained: mean alignment of two models that were trained longest.
       shuffled: mean alignment of closest layers with scenes in another order for one of both: what chance gives.
@@ -39,6 +43,9 @@ class SceneConvergence:
     language_trend: Trend
     vision_trend: Trend
     trend_of_seeds: tuple[Trend, ...]
+    widths: tuple[int, ...]
+    trained_of_widths: Float[np.ndarray, "widths widths"]
+    untrained_of_widths: Float[np.ndarray, "widths widths"]
     untrained: float
     trained: float
     shuffled: float
@@ -99,8 +106,12 @@ def scene_convergence(
         table = platonic_study(language_models(key=telling, density=density, **only), good, progress=False).table()
         of_density.append(table.mean(axis=1))
     table = study.table()
-    trained = [study.competence("steps", of=of) for of in "xy"]
-    seed = [study.competence("seed", of=of) for of in "xy"]
+    width, trained, seed = ([study.competence(fact, of=of) for of in "xy"] for fact in ("width", "steps", "seed"))
+
+    def of_widths(count: int) -> Float[np.ndarray, "widths widths"]:
+        kept = [[(width[side] == w) & (trained[side] == count) for w in widths] for side in (0, 1)]
+        return np.array([[_mean(table, rows, columns) for columns in kept[1]] for rows in kept[0]])
+
     one_seed = [
         _part(language, vision, seed[0] == i, seed[1] == i).trend("-loss", key=sampling, samples=samples)
         for i in range(seeds)
@@ -110,6 +121,9 @@ def scene_convergence(
         language_trend=study.trend("-loss", key=sampling, samples=samples),
         vision_trend=study.trend("-loss", key=sampling, samples=samples, of="y"),
         trend_of_seeds=tuple(one_seed),
+        widths=tuple(int(w) for w in widths),
+        trained_of_widths=of_widths(longest),
+        untrained_of_widths=of_widths(0),
         untrained=_mean(table, *(z == 0 for z in trained)),
         trained=_mean(table, *(z == longest for z in trained)),
         shuffled=shuffled_alignment(zip(language.values(), vision.values(), strict=False), shuffling),
