@@ -94,7 +94,7 @@ def check_matrix(function: str, argument: str, value: Array) -> None:
         raise ValueError(f"{function}: {argument} must not be empty, got {describe(value)}")
 
 
-def check_mask(function: str, mask: Array | None, rows: int) -> None:
+def check_mask(function: str, mask: Array | np.ndarray | None, rows: int) -> None:
     """Raise unless `mask` is None or a boolean array of length `rows`."""
     if mask is None:
         return

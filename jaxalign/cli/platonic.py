@@ -63,6 +63,7 @@ class Request:
     fact: tuple[str, ...] = ()
     facts: str | None = None
     scale: bool = False
+    mask_nonfinite: bool = False
     out: str | None = None
     picture: str = "png"
     as_json: bool = False
@@ -106,7 +107,7 @@ def run_platonic(request: Request) -> None:
     preprocessing = _preprocessing(request)
     x, y = _sides(request)
     models = {**x, **(y or {})}
-    usable_rows(models, mask_nonfinite=False)
+    mask = usable_rows(models, mask_nonfinite=request.mask_nonfinite)
     known = _read_facts(request, x, y)
     facts = [
         {name: {**layers.facts, **known.get(name, {})} for name, layers in side.items()} for side in (x, y) if side
@@ -116,7 +117,7 @@ def run_platonic(request: Request) -> None:
     if folder is not None and request.fresh:
         folder.discard_partial()
     if not request.quiet:
-        print(*describe_models(models, None), sep="\n", file=sys.stderr if request.as_json else sys.stdout)
+        print(*describe_models(models, mask), sep="\n", file=sys.stderr if request.as_json else sys.stdout)
     with keeping_partial(folder), bad_input():
         study = platonic_study(
             x,
@@ -127,16 +128,18 @@ def run_platonic(request: Request) -> None:
             calibrate=request.calibrate,
             key=request.seed,
             alpha=request.alpha,
+            mask=mask,
             max_memory=request.max_memory,
             resume=None if folder is None else folder.partial,
             progress=False if request.quiet else None,
         )
+    measured = [key for key in study.comparison.values if not study.pairs_without_score(key)]
     with bad_input():
-        trends = _trends(study, chosen, request.seed)
-    document = _document(study, trends, models)
+        trends = _trends(study, chosen, measured, request.seed)
+    document = _document(study, trends, models, mask)
     if not (request.quiet or request.as_json):
         _print(study, trends)
-    files = [] if folder is None else _write(study, trends, document, folder, request, models)
+    files = [] if folder is None else _write(study, trends, document, folder, request, models, mask)
     if files and not (request.quiet or request.as_json):
         print(f"\nwritten to {request.out}: {', '.join(files)}")
     if request.as_json:
@@ -234,11 +237,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
-def _trends(study: PlatonicStudy, facts: Sequence[tuple[str, str]], seed: int) -> list[TrendRow]:
+def _trends(
+    study: PlatonicStudy, facts: Sequence[tuple[str, str]], measures: Sequence[str], seed: int
+) -> list[TrendRow]:
     """Of every fact, measure by measure, calibrated scores after scores as they are."""
     found = []
     for fact, of in facts:
-        for measure in study.comparison.values:
+        for measure in measures:
             for calibrated in (False, True) if measure in study.comparison.calibrations else (False,):
                 trend = study.trend(fact, key=seed, measure=measure, of=of, calibrated=calibrated)
                 found.append(TrendRow(fact, of, measure, calibrated, trend))
@@ -255,6 +260,10 @@ def _print(study: PlatonicStudy, trends: list[TrendRow]) -> None:
         results().print(table)
         if left_out:
             print(f"and {left_out} more pairs of models; --out or --json gives all")
+        without = study.pairs_without_score(key)
+        if without:
+            print(f"no layers of {len(without)} pairs of models have a score, so that there is no trend: ", end="")
+            print(f"{without[0][0]} and {without[0][1]} the first")
     if not trends:
         print(f"\nno trends: they need a number that all models of a side have, and {FEWEST} models")
         return
@@ -271,7 +280,9 @@ def _print(study: PlatonicStudy, trends: list[TrendRow]) -> None:
     results().print(table)
 
 
-def _document(study: PlatonicStudy, trends: list[TrendRow], models: Mapping[str, Layers]) -> dict[str, Any]:
+def _document(
+    study: PlatonicStudy, trends: list[TrendRow], models: Mapping[str, Layers], mask: np.ndarray | None
+) -> dict[str, Any]:
     """What `platonic.json` holds and `--json` prints."""
     comparison = study.comparison
     return {
@@ -281,6 +292,7 @@ def _document(study: PlatonicStudy, trends: list[TrendRow], models: Mapping[str,
         "facts": {**study.facts_x, **study.facts_y},
         "preprocessing": study.preprocessing,
         "measures": dict(comparison.definitions),
+        "masked_rows": [] if mask is None else np.flatnonzero(~mask).tolist(),
         "chance_of_one_pair": dict(study.chance),
         "best": {key: [without_nan(pair._asdict()) for pair in comparison.best(key)] for key in comparison.values},
         "trends": [row.as_dict() for row in trends],
@@ -296,6 +308,7 @@ def _write(
     folder: OutputFolder,
     request: Request,
     models: Mapping[str, Layers],
+    mask: np.ndarray | None,
 ) -> list[str]:
     """Data first, then one picture after the other; each file appears when it is complete."""
     with bad_output():
@@ -307,7 +320,7 @@ def _write(
             name = f"{'models' if len(study.comparison.values) == 1 else f'models-{file_stem(key)}'}.{request.picture}"
             write_figure(study.comparison.plot(key, by="model"), folder.path / name)
             written.append(name)
-        for name, drawn in _pictures(study, trends, request, models):
+        for name, drawn in _pictures(study, trends, request, models, mask):
             write_figure(drawn.figure, folder.path / f"{name}.{request.picture}")
             with atomic_path(folder.path / f"{name}.npz") as path, path.open("wb") as stream:
                 np.savez_compressed(stream, **drawn.arrays)  # type: ignore[arg-type]
@@ -317,7 +330,11 @@ def _write(
 
 
 def _pictures(
-    study: PlatonicStudy, trends: list[TrendRow], request: Request, models: Mapping[str, Layers]
+    study: PlatonicStudy,
+    trends: list[TrendRow],
+    request: Request,
+    models: Mapping[str, Layers],
+    mask: np.ndarray | None,
 ) -> Iterator[tuple[str, Drawn]]:
     comparison, first = study.comparison, study.comparison.measure()
     of_first = [row for row in trends if row.measure == first and row.calibrated == bool(request.calibrate)]
@@ -325,16 +342,22 @@ def _pictures(
         side = "" if comparison.same else f"-{row.of}"
         drawn = trend_figure(study, row.fact, key=request.seed, of=row.of, calibrated=row.calibrated)
         yield f"trend-{file_stem(row.fact.removeprefix('-'))}{side}", drawn
-    if comparison.same and comparison.larger_is_closer[first] and len(study.models_x) > 2 and first in study.chance:
+    whole = not study.pairs_without_score(first)
+    if comparison.same and whole and len(study.models_x) > 2 and first in study.chance:
         yield "map", map_figure(study, of_first[0].fact if of_first else None)
-    if len(comparison.values) > 1 and len(comparison.model_pairs(first)) >= FEWEST:
+    scored = set(comparison.model_pairs(first)).difference(
+        *(study.pairs_without_score(key) for key in comparison.values)
+    )
+    if len(comparison.values) > 1 and len(scored) >= FEWEST:
         yield "agreement", agreement_figure(metric_agreement(study))
     if request.scale:
         pairs = [pair for pair in comparison.best(first) if pair.layer_a is not None]
+        if not pairs:
+            return
         best = max(pairs, key=lambda pair: pair.value if comparison.larger_is_closer[first] else -pair.value)
-        prepare = _preprocessing(request)
-        x = np.asarray(prepare(models[best.model_a])[str(best.layer_a)])
-        y = np.asarray(prepare(models[best.model_b])[str(best.layer_b)])
+        prepare, rows = _preprocessing(request), slice(None) if mask is None else mask
+        x = prepare(models[best.model_a], mask=mask)[str(best.layer_a)][rows]
+        y = prepare(models[best.model_b], mask=mask)[str(best.layer_b)][rows]
         yield "scale", _scale(x, y, request.seed)
 
 

@@ -61,6 +61,9 @@ def platonic_command(
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Write results to this folder.")] = None,
     picture: Annotated[str, typer.Option("--format", metavar="KIND", help="Of pictures: png, svg or pdf.")] = "png",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    mask_nonfinite: Annotated[
+        bool, typer.Option("--mask-nonfinite", help="Leave out examples with NaN or infinity in any layer.")
+    ] = False,
     max_memory: Annotated[
         str | None,
         typer.Option(metavar="BYTES", help="Memory for layers at a time, as 500MB or 2GiB. [default: 4GiB]"),
@@ -113,6 +116,7 @@ def platonic_command(
             out=out,
             picture=picture,
             as_json=as_json,
+            mask_nonfinite=mask_nonfinite,
             max_memory=None if max_memory is None else parse_bytes(max_memory),
             fresh=fresh,
             quiet=quiet,

@@ -143,3 +143,43 @@ def test_examples_that_do_not_match_are_told_by_file(cli, features, tmp_path):
     save(tmp_path / "b.npz", layers)
     run = cli("platonic", tmp_path, "--facts", tmp_path / "facts.json")
     assert "there is no model 'c', only a, b" in run.err
+
+
+def test_examples_with_nan_are_refused_or_left_out(cli, features, tmp_path):
+    for path in sorted((features / "language").iterdir()):
+        layers = load(path)
+        arrays = {name: np.array(z) for name, z in layers.items()}
+        if path.stem == "l1":
+            arrays["layer0"][3] = np.nan
+        save(tmp_path / path.name, arrays, ids=layers.ids, facts=layers.facts)
+    run = cli("platonic", tmp_path)
+    assert run.code == 2
+    assert "l1.npz: NaN or infinity in layer 'layer0', 1 row: 3 (NaN)" in run.err
+    out = tmp_path / "out"
+    run = cli("platonic", tmp_path, "--x", "*.npz", "--mask-nonfinite", "--scale", "--json", "--out", out)
+    assert run.code == 0, run.err
+    document = json.loads(run.out)
+    assert document["masked_rows"] == [3]
+    models = {path.stem: load(path) for path in sorted(tmp_path.glob("*.npz"))}
+    study = platonic_study(models, mask=np.arange(N) != 3)
+    best = {(row["model_a"], row["model_b"]): row["value"] for row in document["best"]["mutual_knn"]}
+    assert best["l2", "l3"] == pytest.approx(study.table()[2, 3])
+    with np.load(out / "scale.npz") as arrays:
+        assert arrays["k = 10/scores"][-1, 0] == pytest.approx(max(best.values()), abs=1e-6)
+        assert arrays["k = 10/sizes"][-1] == N - 1
+
+
+def test_a_model_that_collapsed_costs_trends_and_map_and_nothing_else(cli, features, tmp_path):
+    for path in sorted((features / "language").iterdir()):
+        layers = load(path)
+        dead = path.stem == "l1"
+        save(tmp_path / path.name, {name: z * (not dead) for name, z in layers.items()}, facts=layers.facts)
+    out = tmp_path / "out"
+    run = cli("platonic", tmp_path, "--x", "*.npz", "-m", "mutual_knn", "-m", "cka", "--scale", "--out", out)
+    assert run.code == 0, run.err
+    assert "no layers of 3 pairs of models have a score, so that there is no trend: l0 and l1 the first" in run.out
+    document = json.loads((out / "platonic.json").read_text())
+    assert document["trends"] == []
+    written = {path.name for path in out.iterdir()}
+    assert {"agreement.png", "scale.png", "models-mutual_knn.png"} <= written
+    assert not any(name.startswith(("trend", "map")) for name in written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -112,9 +113,63 @@ def test_one_modality_is_all_pairs_of_different_models():
     assert agreement.pairs == 10
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_masked_examples_do_not_count_and_may_hold_anything(exact):
+    prepare, mask = Preprocessing(exact=exact), np.arange(N) % 4 != 1
+    whole = {side: world(seed, noises=(1.0, 0.5), layers=2) for side, seed in (("x", 0), ("y", 1))}
+    spoiled, part = {}, {}
+    for side, models in whole.items():
+        spoiled[side], part[side] = {}, {}
+        for name, layers in models.items():
+            part[side][name] = {layer: z[mask] for layer, z in layers.items()}
+            spoiled[side][name] = {layer: np.where(mask[:, None], z, np.nan) for layer, z in layers.items()}
+    found = platonic_study(*spoiled.values(), preprocessing=prepare, mask=mask, calibrate=19, key=0)
+    expected = platonic_study(*part.values(), preprocessing=prepare)
+    np.testing.assert_allclose(found.table(), expected.table(), atol=1e-6)
+    assert found.chance == {"mutual_knn": 10 / (mask.sum() - 1)}
+    assert np.isfinite(found.pvalues()).all()
+    with pytest.raises(
+        ValueError, match=r"platonic_study: model 'm0': NaN or infinity in layer 'layer0', 30 rows: 1 \("
+    ):
+        platonic_study(*spoiled.values())
+    with pytest.raises(ValueError, match="model 'm0': NaN or infinity"):
+        platonic_study(*spoiled.values(), mask=np.arange(N) > 0)
+    with pytest.raises(ValueError, match=r"platonic_study: mask must have shape \(120,\)"):
+        platonic_study(*spoiled.values(), mask=mask[1:])
+    with pytest.raises(TypeError, match="platonic_study: mask must be boolean"):
+        platonic_study(*spoiled.values(), mask=mask.astype(int))
+
+
+def test_a_model_that_collapsed_has_no_score_and_no_trend():
+    models = world(0)
+    models["m1"] = {name: np.zeros_like(z) for name, z in models["m1"].items()}
+    facts = {"m1": models["m2"].facts}
+    found = platonic_study(models, facts=facts)
+    assert found.pairs_without_score() == [("m0", "m1"), ("m1", "m2"), ("m1", "m3")]
+    with pytest.raises(ValueError, match="trend: mutual_knn is not defined for 3 pairs of models, 'm0' and 'm1' the"):
+        found.trend("loss", key=0)
+
+
+def test_facts_may_be_numbers_of_any_kind():
+    models = world(0)
+    kinds = {"m0": 4, "m1": np.float32(2), "m2": np.array(1.0), "m3": jnp.asarray(0.5)}
+    found = platonic_study(models, facts={name: {"noise": value} for name, value in kinds.items()})
+    assert found.competence("-noise").tolist() == [-4, -2, -1, -0.5]
+    assert found.trend("-noise", key=0).rho == found.trend("-loss", key=0).rho
+    for value in (True, "one", np.ones(1), None, np.nan):
+        with pytest.raises(ValueError, match="noise of model 'm0' must be a number, got"):
+            platonic_study(models, facts={name: {"noise": value} for name in models}).competence("noise")
+    with pytest.raises(ValueError, match="competence: of must be one of 'x', 'y', got 'z'"):
+        found.competence("noise", of="z")
+
+
 def test_studies_say_what_is_wrong(study):
     with pytest.raises(TypeError, match="x must map models to their layers"):
+        platonic_study([world(0)])
+    with pytest.raises(TypeError, match="model 'a' of x must map layers to arrays, got ndarray float64"):
         platonic_study({"a": np.ones((4, 2))})
+    with pytest.raises(TypeError, match="preprocessing must be a Preprocessing, got str 'exact'"):
+        platonic_study(world(0), preprocessing="exact")
     with pytest.raises(TypeError, match="x must map models to their layers, at least one"):
         platonic_study({})
     with pytest.raises(ValueError, match="facts are of models, and there is none named 'm9'"):
@@ -160,6 +215,8 @@ def test_scale_takes_the_closest_layers():
         ({"share": 1.0}, "share must be between 0 and 1"),
         ({"repeats": 0}, "repeats must be at least 1"),
         ({"y": np.ones((3, 2), np.float32)}, "same number of rows, got 120 and 3"),
+        ({"y": np.full((120, 2), np.nan)}, "scale_curve: y: NaN or infinity in layer 'layer'"),
+        ({"y": Layers({"one": np.ones((120, 2))}, ids=range(1, 121))}, "rows must be the same examples"),
     ],
 )
 def test_scales_that_are_none(change, message):

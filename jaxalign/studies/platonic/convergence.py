@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxalign._core.checks import describe, nearest
+from jaxalign._core.checks import check_choice, check_mask, describe, nearest
 from jaxalign._core.typing import Array
 from jaxalign.comparison import compare
 from jaxalign.comparison.result import Comparison
-from jaxalign.features import Layers
+from jaxalign.features import Layers, check_finite, finite_mask
 from jaxalign.inference.schemes import Free, Scheme
 from jaxalign.measures import Measure, mutual_knn
 from jaxalign.signatures.neighbors import NeighborSignature
@@ -69,6 +69,11 @@ class PlatonicStudy:
             return self._of_chance("table", key, "best_calibrated")
         return self._filled({(pair.model_a, pair.model_b): pair.value for pair in self.comparison.best(key)})
 
+    def pairs_without_score(self, measure: str | None = None) -> list[tuple[str, str]]:
+        """Pairs of models no layers of which have a score, as where all activations of one are the same."""
+        best = self.comparison.best(self.comparison.measure(measure))
+        return [(pair.model_a, pair.model_b) for pair in best if not np.isfinite(pair.value)]
+
     def thresholds(self, measure: str | None = None) -> np.ndarray:
         """What the closest layers of every two models exceed by chance with probability `alpha`.
 
@@ -95,16 +100,17 @@ class PlatonicStudy:
         Raises:
           ValueError: for a fact that a model does not have, and values that are no finite numbers.
         """
+        check_choice("PlatonicStudy.competence", "of", of, ("x", "y"))
         name, sign = (fact[1:], -1.0) if fact.startswith("-") else (fact, 1.0)
         facts = {"x": self.facts_x, "y": self.facts_y}[of]
         values = []
         for model, known in facts.items():
             if name not in known:
                 raise ValueError(f"PlatonicStudy: model {model!r} has no fact {name!r}{nearest(name, known)}")
-            value = known[name]
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-                raise ValueError(f"PlatonicStudy: {name} of model {model!r} must be a number, got {value!r}")
-            values.append(sign * value)
+            value = np.asarray(known[name])
+            if value.ndim or value.dtype.kind not in "iuf" or not np.isfinite(value):
+                raise ValueError(f"PlatonicStudy: {name} of model {model!r} must be a number, got {known[name]!r}")
+            values.append(sign * float(value))
         return np.array(values)
 
     def trend(
@@ -133,9 +139,15 @@ class PlatonicStudy:
           level: of the interval.
 
         Raises:
-          ValueError: for too few models, and as `competence` and `table`.
+          ValueError: for too few models, models that have no score, and as `competence` and `table`.
         """
         scores, good = self.table(measure, calibrated=calibrated), self.competence(fact, of=of)
+        without = self.pairs_without_score(measure)
+        if without:
+            raise ValueError(
+                f"PlatonicStudy.trend: {self.comparison.measure(measure)} is not defined for {len(without)} pairs of "
+                f"models, {without[0][0]!r} and {without[0][1]!r} the first; leave such models out"
+            )
         sign = 1 if calibrated or self.comparison.larger_is_closer[self.comparison.measure(measure)] else -1
         settings = {"key": key, "samples": samples, "level": level}
         if self.comparison.same:
@@ -172,6 +184,7 @@ def platonic_study(
     key: Array | int | None = None,
     alpha: float = 0.05,
     scheme: Scheme = Free(),  # noqa: B008 (immutable)
+    mask: Any = None,
     max_memory: int | None = None,
     resume: str | Path | None = None,
     progress: bool | None = None,
@@ -193,12 +206,15 @@ def platonic_study(
       key: for them.
       alpha: level of thresholds.
       scheme: which orders there are: see `jaxalign.inference`.
+      mask: `(n,)` booleans; rows that are `False` do not count, in all models, and may hold NaN: see
+        `jaxalign.features.finite_mask`.
       max_memory: as in `jaxalign.compare`.
       resume: likewise.
       progress: likewise.
 
     Raises:
-      ValueError: for no models, numbers of examples or ids that disagree, and as `jaxalign.compare`.
+      ValueError: for no models, numbers of examples or ids that disagree, NaN or infinity in rows that count, and as
+        `jaxalign.compare`.
       TypeError: for models that are not mappings of layers.
 
     Example:
@@ -212,15 +228,16 @@ def platonic_study(
     Reference:
       Huh et al. (2024), arXiv:2405.07987, sections 2 and 3, appendices A to C. Calibration: Gröger et al. (2026).
     """
+    if not isinstance(preprocessing, Preprocessing):
+        raise TypeError(f"platonic_study: preprocessing must be a Preprocessing, got {describe(preprocessing)}")
+    mask = None if mask is None else np.asarray(mask)
     sides = {"x": x} if y is None else {"x": x, "y": y}
     prepared, known = {}, {}
     for argument, models in sides.items():
-        if not isinstance(models, Mapping) or not models or not all(isinstance(m, Mapping) for m in models.values()):
-            raise TypeError(
-                f"platonic_study: {argument} must map models to their layers, at least one, got {describe(models)}"
-            )
-        layers = {name: model if isinstance(model, Layers) else Layers(model) for name, model in models.items()}
-        prepared[argument] = {name: preprocessing(model) for name, model in layers.items()}
+        layers = _models(argument, models)
+        for name, model in layers.items():
+            _check_finite(name, model, mask)
+        prepared[argument] = {name: preprocessing(model, mask=mask) for name, model in layers.items()}
         known[argument] = {name: {**model.facts, **(facts or {}).get(name, {})} for name, model in layers.items()}
     for name in facts or {}:
         if not any(name in models for models in sides.values()):
@@ -234,11 +251,12 @@ def platonic_study(
         key=key,
         alpha=alpha,
         scheme=scheme,
+        mask=mask,
         max_memory=max_memory,
         resume=resume,
         progress=progress,
     )
-    examples = comparison.info["examples"]
+    examples = comparison.info["examples_used"]
     chosen = [measures] if isinstance(measures, Measure) else list(measures)
     chance = {name: _chance(measure, examples) for name, measure in zip(comparison.values, chosen, strict=True)}
     return PlatonicStudy(
@@ -248,6 +266,26 @@ def platonic_study(
         known.get("y", known["x"]),
         {name: value for name, value in chance.items() if value is not None},
     )
+
+
+def _models(argument: str, models: Any) -> dict[str, Layers]:
+    if not isinstance(models, Mapping) or not models:
+        raise TypeError(
+            f"platonic_study: {argument} must map models to their layers, at least one, got {describe(models)}"
+        )
+    for name, model in models.items():
+        if not isinstance(model, Mapping):
+            raise TypeError(
+                f"platonic_study: model {name!r} of {argument} must map layers to arrays, got {describe(model)}"
+            )
+    return {name: model if isinstance(model, Layers) else Layers(model) for name, model in models.items()}
+
+
+def _check_finite(name: str, model: Layers, mask: np.ndarray | None) -> None:
+    """Raise for NaN or infinity in rows that count: one of them would take the limit of the whole model with it."""
+    check_mask("platonic_study", mask, model.rows)
+    if mask is None or not finite_mask(model)[mask].all():
+        check_finite(model, name=f"platonic_study: model {name!r}")
 
 
 def _chance(measure: Measure, examples: int) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxalign._core.checks import check_choice, describe
+from jaxalign._core.checks import check_choice, check_mask, describe
 from jaxalign.features import Layers
 
 #: Entries that are read at a time, about.
@@ -69,36 +69,41 @@ class Preprocessing:
             parts.append("unit rows")
         return " ".join(parts) or "none"
 
-    def __call__(self, layers: Mapping[str, Any]) -> PreparedLayers:
+    def __call__(self, layers: Mapping[str, Any], *, mask: np.ndarray | None = None) -> PreparedLayers:
         """The layers of one model, prepared when they are read.
 
         Args:
           layers: name -> `(n, d)` floating point, such as `jaxalign.features.load` returns.
+          mask: `(n,)` booleans; rows that are `False` have no part in the limit, and may hold anything.
 
         Raises:
-          ValueError: for layers that are not as `jaxalign.features.Layers` wants them.
+          ValueError: for layers that are not as `jaxalign.features.Layers` wants them, or a mask of another shape.
           TypeError: likewise.
         """
         known = layers if isinstance(layers, Layers) else Layers(layers)
         arrays = list(known.values())
-        if self.quantile == 1:
+        mask = None if mask is None else np.asarray(mask)
+        check_mask("Preprocessing", mask, known.rows)
+        if self.quantile == 1 or (mask is not None and not mask.any()):
             limits = [None] * len(arrays)
         elif self.per == "model":
-            limits = [self._limit(arrays)] * len(arrays)
+            limits = [self._limit(arrays, mask)] * len(arrays)
         else:
-            limits = [self._limit([array]) for array in arrays]
+            limits = [self._limit([array], mask) for array in arrays]
         prepared = {
             name: PreparedLayer(array, limit, self.normalize)
             for (name, array), limit in zip(known.items(), limits, strict=True)
         }
         return PreparedLayers(prepared, known)
 
-    def _limit(self, arrays: Sequence[np.ndarray]) -> np.float32:
+    def _limit(self, arrays: Sequence[np.ndarray], mask: np.ndarray | None) -> np.float32:
         if self.exact:
-            entries = sum(array.size for array in arrays)
-            return magnitude_at(arrays, min(int(self.quantile * entries), entries - 1))
+            rows = len(arrays[0]) if mask is None else int(np.sum(mask))
+            entries = rows * sum(array.shape[1] for array in arrays)
+            return magnitude_at(arrays, min(int(self.quantile * entries), entries - 1), mask=mask)
         quantiles = [
-            np.quantile(np.abs(np.concatenate(block, axis=1)), self.quantile, axis=1) for block in _row_blocks(arrays)
+            np.quantile(np.abs(np.concatenate(block, axis=1)), self.quantile, axis=1)
+            for block in _row_blocks(arrays, mask)
         ]
         return np.float32(np.mean(np.concatenate(quantiles), dtype=np.float64))
 
@@ -172,14 +177,16 @@ class PreparedLayers(Mapping[str, PreparedLayer]):
         return len(self._arrays)
 
 
-def magnitude_at(arrays: Sequence[np.ndarray], rank: int) -> np.float32:
+def magnitude_at(arrays: Sequence[np.ndarray], rank: int, *, mask: np.ndarray | None = None) -> np.float32:
     """The entry with `rank` entries before it, of all magnitudes of several arrays in order; NaN where one is NaN.
+
+    Of the rows of a mask where there is one.
 
     Two passes count the upper and then the lower half of the bits, which as integers are in the order of the numbers:
     nothing is sorted, and no more than a block is in memory.
     """
     upper = np.zeros(1 << 16, np.int64)
-    for bits in _bits(arrays):
+    for bits in _bits(arrays, mask):
         upper += np.bincount(bits >> 16, minlength=1 << 16)
         if bits.max() > _LARGEST:
             return np.float32(np.nan)
@@ -187,21 +194,25 @@ def magnitude_at(arrays: Sequence[np.ndarray], rank: int) -> np.float32:
     first = int(np.searchsorted(below, rank, side="right"))
     rank -= int(below[first - 1]) if first else 0
     lower = np.zeros(1 << 16, np.int64)
-    for bits in _bits(arrays):
+    for bits in _bits(arrays, mask):
         lower += np.bincount(bits[bits >> 16 == first] & 0xFFFF, minlength=1 << 16)
     second = int(np.searchsorted(np.cumsum(lower), rank, side="right"))
     return np.float32(np.array(first << 16 | second, np.uint32).view(np.float32).item())
 
 
-def _bits(arrays: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+def _bits(arrays: Sequence[np.ndarray], mask: np.ndarray | None) -> Iterator[np.ndarray]:
     """Magnitudes as integers, block by block."""
     for array in arrays:
-        for (block,) in _row_blocks([array]):
+        for (block,) in _row_blocks([array], mask):
             yield np.ascontiguousarray(block).view(np.uint32).ravel() & 0x7FFFFFFF
 
 
-def _row_blocks(arrays: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """Consecutive rows of all arrays, in float32."""
+def _row_blocks(arrays: Sequence[np.ndarray], mask: np.ndarray | None) -> Iterator[list[np.ndarray]]:
+    """Consecutive rows of all arrays, those of the mask, in float32; no block is empty."""
     rows = max(1, _BLOCK_ENTRIES // sum(array.shape[1] for array in arrays))
     for start in range(0, len(arrays[0]), rows):
-        yield [np.asarray(array[start : start + rows], np.float32) for array in arrays]
+        part = slice(start, start + rows)
+        if mask is None:
+            yield [np.asarray(array[part], np.float32) for array in arrays]
+        elif mask[part].any():
+            yield [np.asarray(array[part][mask[part]], np.float32) for array in arrays]

@@ -12,7 +12,7 @@ from jaxalign._core.checks import check_integer
 from jaxalign._core.keys import as_key
 from jaxalign._core.typing import Array
 from jaxalign.comparison import compare
-from jaxalign.features import Layers
+from jaxalign.features import Layers, check_finite
 from jaxalign.measures import mutual_knn
 
 
@@ -72,7 +72,8 @@ def scale_curve(
       metric: `"cosine"` or `"euclidean"`.
 
     Raises:
-      ValueError: for sizes above `n` or not above `k`, numbers out of range, and as `jaxalign.compare`.
+      ValueError: for sizes above `n` or not above `k`, numbers out of range, NaN or infinity in a layer, and as
+        `jaxalign.compare`.
       TypeError: likewise.
 
     Example:
@@ -90,6 +91,8 @@ def scale_curve(
     key = as_key(name, key)
     one, other = (z if isinstance(z, Mapping) else {"layer": z} for z in (x, y))
     one, other = (z if isinstance(z, Layers) else Layers(z) for z in (one, other))
+    for argument, layers in (("x", one), ("y", other)):
+        check_finite(layers, name=f"{name}: {argument}")
     check_integer(name, "repeats", repeats, minimum=1)
     check_integer(name, "k", k, minimum=1)
     if share is not None and not 0 < share < 1:
@@ -113,8 +116,13 @@ def scale_curve(
                 scores[i, j] = scores[i, 0]
                 continue
             rows = np.sort(order[:size])
-            sides = ({"model": {n: z[rows] for n, z in side.items()}} for side in (one, other))
-            (best,) = compare(*sides, measures=measure, progress=False).best()
+            (best,) = compare(_sample(one, rows), _sample(other, rows), measures=measure, progress=False).best()
             scores[i, j] = best.value
     ns, taken = np.array(sizes), np.array(ks)
     return ScaleCurve(ns, taken, scores, taken / (ns - 1))
+
+
+def _sample(layers: Layers, rows: np.ndarray) -> dict[str, Layers]:
+    """One model of some of the examples."""
+    arrays = {name: z[rows] for name, z in layers.items()}
+    return {"model": Layers(arrays, ids=None if layers.ids is None else layers.ids[rows])}
