@@ -62,6 +62,7 @@ class Request:
     alpha: float = 0.05
     fact: tuple[str, ...] = ()
     facts: str | None = None
+    within: str | None = None
     scale: bool = False
     mask_nonfinite: bool = False
     out: str | None = None
@@ -81,6 +82,7 @@ class TrendRow:
     measure: str
     calibrated: bool
     trend: Trend
+    within: str | None
 
     @property
     def name(self) -> str:
@@ -90,6 +92,7 @@ class TrendRow:
     def as_dict(self) -> dict[str, Any]:
         """As plain numbers and texts."""
         fields = {"fact": self.fact, "of": self.of, "measure": self.measure, "calibrated": self.calibrated}
+        fields["within"] = self.within
         return {**fields, **without_nan({**self.trend._asdict(), "of_references": self.trend.of_references.tolist()})}
 
 
@@ -112,7 +115,8 @@ def run_platonic(request: Request) -> None:
     facts = [
         {name: {**layers.facts, **known.get(name, {})} for name, layers in side.items()} for side in (x, y) if side
     ]
-    chosen = list(_facts_of(facts, request.fact))
+    chosen = [(fact, of) for fact, of in _facts_of(facts, request.fact) if fact.removeprefix("-") != request.within]
+    _check_within(request.within, chosen, facts)
     folder = None if request.out is None else OutputFolder.prepare(request.out)
     if folder is not None and request.fresh:
         folder.discard_partial()
@@ -135,7 +139,7 @@ def run_platonic(request: Request) -> None:
         )
     measured = [key for key in study.comparison.values if not study.pairs_without_score(key)]
     with bad_input():
-        trends = _trends(study, chosen, measured, request.seed)
+        trends = _trends(study, chosen, measured, request)
     document = _document(study, trends, models, mask)
     if not (request.quiet or request.as_json):
         _print(study, trends)
@@ -233,20 +237,40 @@ def _facts_of(sides: Sequence[Mapping[str, Mapping[str, Any]]], asked: tuple[str
                 yield name, of
 
 
+def _check_within(
+    within: str | None, facts: Sequence[tuple[str, str]], sides: Sequence[Mapping[str, Mapping[str, Any]]]
+) -> None:
+    """Before anything is computed: sides with trends must have the fact, and two models that agree on it.
+
+    Raises:
+      Problem: where they do not.
+    """
+    if within is None:
+        return
+    for of in sorted({of for _, of in facts}):
+        values = {model: known.get(within) for model, known in dict(zip("xy", sides, strict=False))[of].items()}
+        for model, value in values.items():
+            if not isinstance(value, (str, int)):
+                raise Problem(f"--within {within}: of {model} it must be a text or an integer, got {value!r}")
+        if len(set(values.values())) == len(values):
+            raise Problem(f"--within {within}: no two models agree on it, so that there is no trend among such")
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def _trends(
-    study: PlatonicStudy, facts: Sequence[tuple[str, str]], measures: Sequence[str], seed: int
+    study: PlatonicStudy, facts: Sequence[tuple[str, str]], measures: Sequence[str], request: Request
 ) -> list[TrendRow]:
     """Of every fact, measure by measure, calibrated scores after scores as they are."""
     found = []
     for fact, of in facts:
         for measure in measures:
             for calibrated in (False, True) if measure in study.comparison.calibrations else (False,):
-                trend = study.trend(fact, key=seed, measure=measure, of=of, calibrated=calibrated)
-                found.append(TrendRow(fact, of, measure, calibrated, trend))
+                how = {"measure": measure, "of": of, "calibrated": calibrated}
+                trend = study.trend(fact, key=request.seed, within=request.within, **how)
+                found.append(TrendRow(fact, of, measure, calibrated, trend, request.within))
     return found
 
 
@@ -267,7 +291,8 @@ def _print(study: PlatonicStudy, trends: list[TrendRow]) -> None:
     if not trends:
         print(f"\nno trends: they need a number that all models of a side have, and {FEWEST} models")
         return
-    print("\nSpearman's rank correlation of alignment and competence, 95 % by bootstrap over models:\n")
+    among = "" if trends[0].within is None else f" among models of the same {trends[0].within}"
+    print(f"\nSpearman's rank correlation of alignment and competence{among}, 95 % by bootstrap over models:\n")
     table = plain_table(
         "alignment", "fact", "models", "rho", "from", "to", "p", numbers=("models", "rho", "from", "to", "p")
     )
@@ -340,7 +365,8 @@ def _pictures(
     of_first = [row for row in trends if row.measure == first and row.calibrated == bool(request.calibrate)]
     for row in of_first:
         side = "" if comparison.same else f"-{row.of}"
-        drawn = trend_figure(study, row.fact, key=request.seed, of=row.of, calibrated=row.calibrated)
+        how = {"of": row.of, "calibrated": row.calibrated, "within": row.within}
+        drawn = trend_figure(study, row.fact, key=request.seed, **how)
         yield f"trend-{file_stem(row.fact.removeprefix('-'))}{side}", drawn
     whole = not study.pairs_without_score(first)
     if comparison.same and whole and len(study.models_x) > 2 and first in study.chance:

@@ -55,6 +55,10 @@ def platonic_command(
     facts: Annotated[
         str | None, typer.Option(metavar="FILE", help="A JSON file with facts of models: {MODEL: {NAME: NUMBER}}.")
     ] = None,
+    within: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Trends among models that agree on this fact, as family or width."),
+    ] = None,
     scale: Annotated[
         bool, typer.Option("--scale", help="Also how the score of the closest models falls with more examples.")
     ] = False,
@@ -112,6 +116,7 @@ def platonic_command(
             alpha=alpha,
             fact=tuple(fact or ()),
             facts=facts,
+            within=within,
             scale=scale,
             out=out,
             picture=picture,

@@ -118,6 +118,8 @@ def test_without_facts_there_are_no_trends(cli, tmp_path):
         (("--x", "language/*", "--quantile", 2), "quantile must be above 0 and at most 1, got 2.0"),
         (("--x", "language/*", "-m", "mutual_nn"), "mutual_nn"),
         (("--x", "language/*", "--facts", "nowhere.json"), "nowhere.json: No such file"),
+        (("--x", "language/*", "--within", "family"), "--within family: of l0 it must be a text or an integer"),
+        (("--x", "language/*", "--fact", "-loss", "--within", "parameters"), "no two models agree on it"),
         (("--x", "language/*", "--fresh"), "--fresh discards partial results"),
         (("--x", "language/*", "--quiet"), "would leave nothing"),
         (("--x", "language/*", "-m", "mutual_knn:k=60"), "k must be"),
@@ -183,3 +185,19 @@ def test_a_model_that_collapsed_costs_trends_and_map_and_nothing_else(cli, featu
     written = {path.name for path in out.iterdir()}
     assert {"agreement.png", "scale.png", "models-mutual_knn.png"} <= written
     assert not any(name.startswith(("trend", "map")) for name in written)
+
+
+def test_trends_among_models_that_agree_on_a_fact(cli, features, tmp_path):
+    facts, out = {f"l{i}": {"family": "ab"[i % 2], "accuracy": i / 4} for i in range(4)}, tmp_path / "out"
+    (tmp_path / "facts.json").write_text(json.dumps(facts))
+    options = ("--x", "language/*", "--fact", "accuracy", "--facts", tmp_path / "facts.json", "--within", "family")
+    run = cli("platonic", features, *options, "--out", out)
+    assert run.code == 0, run.err
+    assert "correlation of alignment and competence among models of the same family" in run.out
+    study = study_of(features, "language/*", facts=facts)
+    expected = study.trend("accuracy", key=0, within="family")
+    (row,) = json.loads((out / "platonic.json").read_text())["trends"]
+    assert (row["within"], row["rho"]) == ("family", pytest.approx(expected.rho))
+    assert expected.rho != pytest.approx(study.trend("accuracy", key=0).rho)
+    with np.load(out / "trend-accuracy.npz") as arrays:
+        assert arrays["rho"] == pytest.approx(expected.rho)

@@ -11,6 +11,7 @@ import jaxalign as ja
 from jaxalign.features import Layers
 from jaxalign.studies.platonic import (
     Preprocessing,
+    competence_trend,
     metric_agreement,
     model_map,
     platonic_study,
@@ -148,6 +149,19 @@ def test_a_model_that_collapsed_has_no_score_and_no_trend():
     assert found.pairs_without_score() == [("m0", "m1"), ("m1", "m2"), ("m1", "m3")]
     with pytest.raises(ValueError, match="trend: mutual_knn is not defined for 3 pairs of models, 'm0' and 'm1' the"):
         found.trend("loss", key=0)
+
+
+def test_trends_within_models_that_agree_on_a_fact(study):
+    facts = {f"m{i}": {"family": "ab"[i % 2], "depth": 2.5} for i in range(4)}
+    found = platonic_study(world(0), world(1, noises=(0.3, 1.0)), facts={name: facts[name] for name in facts})
+    trend = found.trend("-loss", key=0, within="family")
+    assert trend.rho == pytest.approx(
+        competence_trend([-4, -2, -1, -0.5], found.table(), key=0, within=list("abab")).rho
+    )
+    with pytest.raises(ValueError, match=r"famili of model 'm0' must be a text or an .* None; did you mean 'family'"):
+        found.trend("loss", key=0, within="famili")
+    with pytest.raises(ValueError, match=r"depth of model 'm0' must be a text or an integer to be within, got 2\.5"):
+        found.trend("loss", key=0, within="depth")
 
 
 def test_facts_may_be_numbers_of_any_kind():

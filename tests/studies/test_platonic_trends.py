@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 from jaxalign.studies.platonic import competence_bins, competence_trend, pair_trend
 from jaxalign.studies.platonic.trends import rank_correlation
@@ -42,6 +42,64 @@ def test_pairs_are_ranked_by_the_weaker_model():
     assert pair_trend(good, scores, key=0, samples=100).rho == pytest.approx(expected, abs=1e-6)
 
 
+def within_by_hand(good, scores, strata):
+    """Ranks within strata, from 0 to 1, less their means, and the correlation of all of them."""
+    ranked = np.zeros((2, len(good)))
+    for own, values in zip(ranked, (good, scores), strict=True):
+        for stratum in {tuple(s) for s in strata}:
+            rows = np.array([tuple(s) == stratum for s in strata])
+            own[rows] = (rankdata(values[rows]) - rankdata(values[rows]).mean()) / rows.sum()
+    return np.corrcoef(*ranked)[0, 1]
+
+
+def test_within_labels_ranks_are_of_one_label_or_of_two():
+    labels = np.array(list("aaaabbbbbccd"))
+    good, scores = RNG.normal(size=12).round(1), RNG.normal(size=(12, 12)).round(1)
+    expected = [within_by_hand(good, column, labels[:, None]) for column in scores.T]
+    trend = competence_trend(good, scores, key=0, samples=100, within=labels)
+    np.testing.assert_allclose(trend.of_references, expected, atol=1e-5)
+    i, j = np.triu_indices(12, 1)
+    strata = np.sort(np.stack([labels[i], labels[j]], axis=1), axis=1)
+    expected = within_by_hand(np.minimum(good[i], good[j]), (scores + scores.T)[i, j], strata)
+    assert pair_trend(good, scores, key=0, samples=100, within=labels).rho == pytest.approx(expected, abs=1e-5)
+    for trend in (competence_trend, pair_trend):
+        plain, one = trend(good, scores, key=0, samples=100), trend(good, scores, key=0, samples=100, within=12 * [3])
+        assert plain[:4] == one[:4]
+
+
+@pytest.mark.parametrize("trend", [competence_trend, pair_trend])
+def test_what_differs_between_labels_is_no_trend_within_them(trend):
+    size = np.repeat([1, 2, 3], 8)
+    good = size + 0.1 * RNG.normal(size=24)  # larger models are better, and more alike whatever they learned
+    scores = np.minimum(size[:, None], size) + 0.1 * RNG.normal(size=(24, 24))
+    everything = trend(good, scores, key=0, samples=400)
+    within = trend(good, scores, key=0, samples=400, within=size)
+    assert everything.low > 0.5
+    assert everything.pvalue < 0.01
+    assert within.low < 0 < within.high
+    assert within.pvalue > 0.05
+    learned = trend(good, scores + np.minimum(good[:, None], good) * 3, key=0, samples=400, within=size)
+    assert learned.low > 0.5
+    assert learned.pvalue < 0.01
+
+
+@pytest.mark.parametrize(
+    ("within", "message"),
+    [
+        ([1, 2, 3], r"within must hold one label a model, integers or texts, shape \(4,\), got ndarray int64 \(3,\)"),
+        ([1.0, 1.0, 2.0, 2.0], "got ndarray float64"),
+        ("family", "within must hold one label a model"),
+        ([1, 2, 3, 4], "within must have two models of one label, got 4 different labels"),
+    ],
+)
+def test_labels_that_are_none(within, message):
+    with pytest.raises(ValueError, match=f"competence_trend: .*{message}"):
+        competence_trend([1, 2, 3, 4], [1, 2, 3, 4], key=0, within=within)
+    many = np.repeat(np.arange(250), 2)
+    with pytest.raises(ValueError, match="pair_trend: within must have fewer labels for 500 models"):
+        pair_trend(np.arange(500), np.ones((500, 500)), key=0, within=many)
+
+
 def brute_force(good, scores, samples, seed, pairs):
     """Ends of the interval, by SciPy on models that were drawn."""
     rng, found = np.random.default_rng(seed), []
@@ -71,11 +129,14 @@ def test_intervals_are_those_of_models_drawn_with_replacement(pairs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trend", [competence_trend, pair_trend])
-def test_pvalues_of_unrelated_models_are_uniform(trend):
+@pytest.mark.parametrize("labels", [None, [0] * 4 + [1] * 6])
+def test_pvalues_of_unrelated_models_are_uniform(trend, labels):
     rng, pvalues = np.random.default_rng(3), []
+    level = 3 * np.array(labels or 10 * [0])  # what labels have in common is no part of the trend
     for seed in range(300):
-        scores = rng.normal(size=(10, 10)) + (own := rng.normal(size=10)) + own[:, None]  # pairs that share a model
-        pvalues.append(trend(rng.normal(size=10), scores, key=seed, samples=199).pvalue)
+        scores = rng.normal(size=(10, 10)) + (own := level + rng.normal(size=10)) + own[:, None]
+        good = level + rng.normal(size=10)
+        pvalues.append(trend(good, scores, key=seed, samples=199, within=labels).pvalue)
     share = np.mean(np.array(pvalues) <= 0.1)
     assert abs(share - 0.1) < 4 * np.sqrt(0.1 * 0.9 / 300)
     assert abs(np.mean(pvalues) - 0.5) < 4 * np.sqrt(1 / 12 / 300)

@@ -121,6 +121,7 @@ class PlatonicStudy:
         measure: str | None = None,
         calibrated: bool = False,
         of: str = "x",
+        within: str | None = None,
         samples: int = 2000,
         level: float = 0.95,
     ) -> Trend:
@@ -135,6 +136,8 @@ class PlatonicStudy:
           measure: by default the first.
           calibrated: of calibrated scores.
           of: which models have the fact, `"x"` or `"y"`.
+          within: another fact, such as `"family"` or `"width"`, a text or an integer: of the trend among models that
+            agree on it, so that what goes with the one is not taken for what goes with the other.
           samples: of models, and random orders.
           level: of the interval.
 
@@ -149,10 +152,23 @@ class PlatonicStudy:
                 f"models, {without[0][0]!r} and {without[0][1]!r} the first; leave such models out"
             )
         sign = 1 if calibrated or self.comparison.larger_is_closer[self.comparison.measure(measure)] else -1
-        settings = {"key": key, "samples": samples, "level": level}
+        labels = None if within is None else self._labels(within, of)
+        settings = {"key": key, "within": labels, "samples": samples, "level": level}
         if self.comparison.same:
             return pair_trend(good, sign * np.where(np.eye(len(scores), dtype=bool), 0, scores), **settings)
         return competence_trend(good, sign * (scores if of == "x" else scores.T), **settings)
+
+    def _labels(self, fact: str, of: str) -> np.ndarray:
+        """One fact of every model, a text or an integer."""
+        values = []
+        for model, known in {"x": self.facts_x, "y": self.facts_y}[of].items():
+            if not isinstance(known.get(fact), (str, int)):
+                raise ValueError(
+                    f"PlatonicStudy: {fact} of model {model!r} must be a text or an integer to be within, "
+                    f"got {known.get(fact)!r}{nearest(fact, known)}"
+                )
+            values.append(str(known[fact]))
+        return np.array(values)
 
     def _of_chance(self, function: str, key: str, field: str) -> np.ndarray:
         if key not in self.comparison.calibrations:

@@ -34,6 +34,7 @@ def trend_figure(
     measure: str | None = None,
     calibrated: bool = False,
     of: str = "x",
+    within: str | None = None,
     bins: int = 5,
 ) -> Drawn:
     """Alignment of the closest layers beside a fact of the models, with chance.
@@ -48,6 +49,7 @@ def trend_figure(
       measure: by default the first.
       calibrated: of calibrated scores.
       of: which models have the fact.
+      within: of the trend among models that agree on another fact, as for `PlatonicStudy.trend`.
       bins: of competence, for one modality.
 
     Returns:
@@ -58,7 +60,7 @@ def trend_figure(
       ValueError: as `PlatonicStudy.trend`.
       ImportError: without matplotlib.
     """
-    trend = study.trend(fact, key=key, measure=measure, calibrated=calibrated, of=of)
+    trend = study.trend(fact, key=key, measure=measure, calibrated=calibrated, of=of, within=within)
     name = study.comparison.measure(measure)
     good, scores = study.competence(fact, of=of), study.table(measure, calibrated=calibrated)
     arrays = {"competence": good, "alignment": scores}
@@ -89,10 +91,9 @@ def trend_figure(
         panel.set_xlabel(fact)
     _draw_chance(panel, arrays)
     panel.set_ylabel(f"{'calibrated ' if calibrated else ''}{name} of the closest layers")
-    panel.set_title(
-        f"Spearman {trend.rho:.2f} [{trend.low:.2f}, {trend.high:.2f}], p = {trend.pvalue:.2g}, {trend.models} models",
-        fontsize=10,
-    )
+    among = "" if within is None else f" within {within}"
+    interval = f"{trend.rho:.2f} [{trend.low:.2f}, {trend.high:.2f}]"
+    panel.set_title(f"Spearman{among} {interval}, p = {trend.pvalue:.2g}, {trend.models} models", fontsize=10)
     panel.legend(frameon=False, fontsize=8)
     return Drawn(arrays, figure)
 

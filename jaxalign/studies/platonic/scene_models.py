@@ -114,7 +114,7 @@ def vision_models(
     """Train networks to take noise out of images, and record their layers on held-out scenes.
 
     Args:
-      key: of the models; scenes are always the same.
+      key: of the models; scenes are always the same, others than those that language models are trained on.
       widths: channels; four times as many hidden units.
       steps: that each is trained for, with 64 images in each.
       seeds: networks of each kind.
@@ -133,7 +133,7 @@ def vision_models(
       >>> list(vision_models(key=0, widths=[4], steps=[0]))
       ['image-w4-t0-s0']
     """
-    train, test = _scenes(scenes, structure)
+    train, test = _scenes("image", scenes, structure)
     images, held_out = render(train, key=2), render(test, key=3)
 
     def loss(network: Any, images: Array, _: Array, rows: Array, key: Array) -> Scalar:
@@ -158,7 +158,7 @@ def language_models(
     """Train transformers to tell the next word of captions, and record their layers on held-out scenes.
 
     Args:
-      key: of the models; scenes and captions are always the same.
+      key: of the models; scenes and captions are always the same, others than those of `vision_models`.
       density: how much captions say, from 1 to 4: see `captions`.
       widths: features of a token; multiples of 4.
       steps: that each is trained for, with 64 captions in each.
@@ -182,7 +182,7 @@ def language_models(
     name = "language_models"
     for width in widths:
         check_width(name, "widths", width)
-    train, test = _scenes(scenes, structure)
+    train, test = _scenes("text", scenes, structure)
     tokens, _ = captions(train, density=density, key=4)
     held_out, mask = captions(test, density=density, key=5)
 
@@ -215,9 +215,10 @@ class _What(NamedTuple):
     mask: Array | None
 
 
-def _scenes(scenes: int, structure: float) -> tuple[Scenes, Scenes]:
-    """Scenes to train on, and others: the same for all models."""
-    return make_scenes(scenes, key=0, structure=structure), make_scenes(TEST_SCENES, key=1, structure=structure)
+def _scenes(kind: str, scenes: int, structure: float) -> tuple[Scenes, Scenes]:
+    """Scenes to train models of a kind on, different ones for the two kinds, and those that all are compared on."""
+    own = make_scenes(scenes, key={"image": 0, "text": 2}[kind], structure=structure)
+    return own, make_scenes(TEST_SCENES, key=1, structure=structure)
 
 
 def _train_all(

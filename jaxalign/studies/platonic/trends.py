@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,14 +13,17 @@ import numpy as np
 from jaxalign._core.checks import check_integer, describe
 from jaxalign._core.keys import as_key
 from jaxalign._core.numerics import safe_divide, safe_sqrt
-from jaxalign._core.typing import Array, Float, Scalar
+from jaxalign._core.pytree import pytree_dataclass
+from jaxalign._core.typing import Array, Float, Int, Scalar
 from jaxalign.inference.bootstrap import check_level, check_samples
 from jaxalign.inference.pvalues import share_at_least
 from jaxalign.inference.resampling import draw, in_batches
+from jaxalign.inference.schemes import Within
 from jaxalign.signatures.rdm import ranks
 
 #: Samples, and random orders, that are computed at a time.
 _BATCH = 64
+_MOST_PLACES = 1 << 24  # integers that float32 tells apart
 
 
 class Trend(NamedTuple):
@@ -43,7 +47,13 @@ class Trend(NamedTuple):
 
 
 def competence_trend(
-    competence: Any, alignment: Any, *, key: Array | int, samples: int = 2000, level: float = 0.95
+    competence: Any,
+    alignment: Any,
+    *,
+    key: Array | int,
+    within: Any = None,
+    samples: int = 2000,
+    level: float = 0.95,
 ) -> Trend:
     """Rank correlation of how good models are with how aligned they are to one or several references.
 
@@ -51,6 +61,9 @@ def competence_trend(
       competence: of each model, `(models,)`, such as an accuracy or 1 minus bits per byte: larger is better.
       alignment: of each model to each reference, `(models, references)`, or `(models,)` for one.
       key: for samples and random orders.
+      within: a label for each model, `(models,)`, such as its family or its size: ranks are those among models of one
+        label, which are drawn and put in another order among themselves. What differs between labels, such as
+        alignment that rises with size alone, is then no part of the trend. Of one label, the same as without.
       samples: of models, for the interval, and random orders, for the p-value.
       level: of the interval.
 
@@ -59,7 +72,8 @@ def competence_trend(
       alignment to one of the references, is the same for all models.
 
     Raises:
-      ValueError: for fewer than 3 models, shapes that do not fit, numbers that are not finite, too few samples.
+      ValueError: for fewer than 3 models, shapes that do not fit, numbers that are not finite, too few samples, and
+        labels none of which has two models.
       TypeError: for values that are not real numbers.
 
     Example:
@@ -75,10 +89,18 @@ def competence_trend(
     if scores.ndim == 1:
         scores = scores[:, None]
     good = _competence(name, competence, scores, 2)
-    return _trend(name, good, scores, key, samples, level, pairs=False)
+    return _trend(name, good, scores, key, within, samples, level, pairs=False)
 
 
-def pair_trend(competence: Any, alignment: Any, *, key: Array | int, samples: int = 2000, level: float = 0.95) -> Trend:
+def pair_trend(
+    competence: Any,
+    alignment: Any,
+    *,
+    key: Array | int,
+    within: Any = None,
+    samples: int = 2000,
+    level: float = 0.95,
+) -> Trend:
     """Rank correlation of the alignment of two models with the competence of the weaker one.
 
     If weak models are different each in its own way and strong ones alike, two are aligned when both are strong.
@@ -89,6 +111,7 @@ def pair_trend(competence: Any, alignment: Any, *, key: Array | int, samples: in
       alignment: of all models with each other, `(models, models)`; the diagonal does not count, and of two entries
         that mirror each other the mean does.
       key: for samples and random orders.
+      within: as for `competence_trend`: ranks are those among pairs of the same two labels.
       samples: of models, for the interval, and random orders, for the p-value.
       level: of the interval.
 
@@ -109,7 +132,7 @@ def pair_trend(competence: Any, alignment: Any, *, key: Array | int, samples: in
     """
     name = "pair_trend"
     scores = _square(name, alignment)
-    return _trend(name, _competence(name, competence, scores, 2), scores, key, samples, level, pairs=True)
+    return _trend(name, _competence(name, competence, scores, 2), scores, key, within, samples, level, pairs=True)
 
 
 class Bins(NamedTuple):
@@ -168,7 +191,8 @@ def competence_bins(competence: Any, alignment: Any, *, bins: int = 5) -> Bins:
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
     """Spearman's, of numbers in float64; NaN where one side is constant."""
     one, other = (jnp.asarray(_places(z), jnp.float32) for z in (x, y))
-    return float(_rank_correlation(one, other, jnp.ones(len(x), jnp.float32)))
+    whole = _Strata(jnp.zeros(len(x), jnp.int32), 1)
+    return float(_rank_correlation(one, other, jnp.ones(len(x), jnp.float32), whole))
 
 
 def _places(values: np.ndarray) -> np.ndarray:
@@ -220,13 +244,73 @@ def _competence(function: str, competence: Any, scores: np.ndarray, ndim: int) -
     return good
 
 
+@pytree_dataclass
+class _Strata:
+    """Which observations are ranked among one another.
+
+    Attributes:
+      labels: from 0, `(n,)`.
+      count: how many different ones.
+    """
+
+    labels: Int[Array, "n"]
+    count: int = field(metadata={"static": True})
+
+    def total(self, values: Float[Array, "n"]) -> Float[Array, "n"]:
+        """The sum over the stratum of each observation."""
+        return jax.ops.segment_sum(values, self.labels, self.count)[self.labels]
+
+    def least(self, values: Float[Array, "n"]) -> Float[Array, "n"]:
+        """The smallest value of the stratum of each observation."""
+        return jax.ops.segment_min(values, self.labels, self.count)[self.labels]
+
+
+def _strata(labels: np.ndarray) -> _Strata:
+    values, places = np.unique(labels, axis=0, return_inverse=True)
+    return _Strata(jnp.asarray(places.reshape(-1), jnp.int32), len(values))
+
+
+def _groups(function: str, within: Any, models: int) -> np.ndarray:
+    """Labels of models as integers, all 0 without any."""
+    if within is None:
+        return np.zeros(models, np.int64)
+    labels = np.asarray(within)
+    if labels.shape != (models,) or labels.dtype.kind not in "iubU":
+        raise ValueError(
+            f"{function}: within must hold one label a model, integers or texts, shape ({models},), "
+            f"got {describe(labels)}"
+        )
+    groups = _places(labels)
+    if np.bincount(groups).max() < 2:
+        raise ValueError(f"{function}: within must have two models of one label, got {models} different labels")
+    return groups
+
+
 def _trend(
-    function: str, competence: np.ndarray, scores: np.ndarray, key: Any, samples: int, level: float, *, pairs: bool
+    function: str,
+    competence: np.ndarray,
+    scores: np.ndarray,
+    key: Any,
+    within: Any,
+    samples: int,
+    level: float,
+    *,
+    pairs: bool,
 ) -> Trend:
     check_level(function, level)
     check_samples(function, samples, level)
-    places = (jnp.asarray(_places(values), jnp.float32) for values in (competence, scores))
-    drawn = _correlations(as_key(function, key), *places, samples, pairs)
+    groups = _groups(function, within, len(competence))
+    models, strata = _strata(groups), _strata(groups)
+    if pairs:
+        one, other = np.triu_indices(len(competence), 1)
+        scores = scores[one, other][:, None]
+        strata = _strata(np.sort(np.stack([groups[one], groups[other]], axis=1), axis=1))
+    if strata.count * len(competence) > _MOST_PLACES:
+        raise ValueError(f"{function}: within must have fewer labels for {len(competence)} models")
+    places = _places(scores)
+    places = _places(np.asarray(strata.labels, np.int64)[:, None] * (places.max() + 1) + places)
+    good, observed = (jnp.asarray(z, jnp.float32) for z in (_places(competence), places))
+    drawn = _correlations(as_key(function, key), good, observed, models, strata, samples, pairs)
     own, sampled, pvalue = (np.asarray(value) for value in drawn)
     sampled = sampled[np.isfinite(sampled)]
     low, high = np.quantile(sampled, [(1 - level) / 2, (1 + level) / 2]) if len(sampled) else (np.nan, np.nan)
@@ -235,38 +319,58 @@ def _trend(
 
 @partial(jax.jit, static_argnames=("samples", "pairs"))
 def _correlations(
-    key: Array, competence: Float[Array, "m"], scores: Float[Array, "m r"], samples: int, pairs: bool
+    key: Array,
+    competence: Float[Array, "m"],
+    scores: Float[Array, "n r"],
+    groups: _Strata,
+    strata: _Strata,
+    samples: int,
+    pairs: bool,
 ) -> tuple[Array, Array, Scalar]:
-    """Correlations with each reference; their mean in samples of models; the p-value."""
+    """Correlations with each reference; their mean in samples of models; the p-value.
+
+    Scores are of models, or of pairs of them, and in the order of their strata.
+    """
     models = competence.shape[0]
     one, other = np.triu_indices(models, 1)
 
     def rho(good: Float[Array, "m"], counts: Float[Array, "m"]) -> Float[Array, "r"]:
         if pairs:
-            weaker = jnp.minimum(good[one], good[other])
-            return _rank_correlation(weaker, scores[one, other], counts[one] * counts[other])[None]
-        return jax.vmap(lambda column: _rank_correlation(good, column, counts), in_axes=1)(scores)
+            good, counts = jnp.minimum(good[one], good[other]), counts[one] * counts[other]
+        good = good + (strata.labels * models).astype(good.dtype)
+        return jax.vmap(lambda column: _rank_correlation(good, column, counts, strata), in_axes=1)(scores)
 
-    once, all_of = jnp.ones(models, jnp.float32), jnp.ones(models, bool)
+    once = jnp.ones(models, jnp.float32)
     own = rho(competence, once)
     drawing, ordering = jax.random.split(key)
+    drawings = drawing[None] if groups.count == 1 else jax.random.split(drawing, groups.count)
+    members = groups.labels[None] == jnp.arange(groups.count, dtype=jnp.int32)[:, None]
 
     def sample(index: Array) -> Scalar:
-        return jnp.mean(rho(competence, draw(drawing, index, all_of)))
+        counts = jax.vmap(draw, in_axes=(0, None, 0))(drawings, index, members).sum(axis=0)
+        return jnp.mean(rho(competence, counts))
 
     def reorder(index: Array) -> Scalar:
-        return jnp.mean(rho(jax.random.permutation(jax.random.fold_in(ordering, index), competence), once))
+        order = Within(groups.labels).draw(jax.random.fold_in(ordering, index), models)
+        return jnp.mean(rho(competence[order], once))
 
     sampled, null = (in_batches(jax.vmap(work), samples, _BATCH) for work in (sample, reorder))
     return own, sampled, share_at_least(jnp.abs(null), jnp.abs(jnp.mean(own)))
 
 
 @jax.jit
-def _rank_correlation(x: Float[Array, "n"], y: Float[Array, "n"], counts: Float[Array, "n"]) -> Scalar:
-    """Spearman's, of values that are there so many times; NaN where one side is constant."""
-    one, other = (ranks(z[:, None], counts[:, None])[:, 0] for z in (x, y))
-    total = jnp.maximum(jnp.sum(counts), 1)
-    one, other = (jnp.where(counts > 0, z - jnp.sum(counts * z) / total, 0) for z in (one, other))
+def _rank_correlation(x: Float[Array, "n"], y: Float[Array, "n"], counts: Float[Array, "n"], strata: _Strata) -> Scalar:
+    """Spearman's, of values that are there so many times, in the order of their strata; NaN where one is constant."""
+    there = jnp.maximum(strata.total(counts), 1)
+    share = jnp.sum(counts) / there
+
+    def centered(z: Float[Array, "n"]) -> Float[Array, "n"]:
+        """Ranks within strata, from 0 to 1, less their mean."""
+        rank = ranks(z[:, None], counts[:, None])[:, 0]
+        rank = share * (rank - strata.least(jnp.where(counts > 0, rank, jnp.inf)))
+        return jnp.where(counts > 0, rank - strata.total(jnp.where(counts > 0, counts * rank, 0)) / there, 0)
+
+    one, other, total = centered(x), centered(y), jnp.maximum(jnp.sum(counts), 1)
     cross, own_one, own_other = (jnp.sum(counts * a * b) / total for a, b in ((one, other), (one, one), (other, other)))
     # Ranks from 0 to 1 that differ have a variance above 1 / n³; what is far below is rounding.
     own_one, own_other = (jnp.where(own > 1e-10, own, 0) for own in (own_one, own_other))
