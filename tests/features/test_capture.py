@@ -340,3 +340,27 @@ def test_masks_are_ones_and_zeros():
 def test_float64_needs_the_setting_of_jax():
     with jax.enable_x64(False), pytest.raises(TypeError, match=r"float64 needs .*jax_enable_x64"):
         capture(lambda x: {"h": x}, np.ones((2, 2)), dtype=np.float64)
+
+
+def test_masks_are_for_layers_with_a_position_for_each_token_and_part_of_the_examples(tmp_path):
+    x = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
+    mask = np.array([[1, 1, 0, 0], [1, 0, 0, 0]])
+    batches = [{"x": x, "attention_mask": mask}, {"x": x, "attention_mask": mask}]
+
+    def network(x):
+        return {"tokens": x, "fewer": x[:, ::2]}
+
+    found = capture(network, batches, inputs="x")
+    np.testing.assert_allclose(found["tokens"][:2], [x[0, :2].mean(0), x[1, 0]])
+    np.testing.assert_allclose(found["fewer"][:2], x[:, ::2].mean(1))
+
+    def stopped():
+        yield from batches
+        raise KeyboardInterrupt
+
+    out = tmp_path / "model.npz"
+    with pytest.raises(KeyboardInterrupt):
+        capture(network, stopped(), inputs="x", out=out)
+    batches[0] = {"x": x, "attention_mask": 1 - mask}
+    with pytest.raises(FeatureFileError, match="batch 0 is of other examples"):
+        capture(network, batches, inputs="x", out=out)

@@ -187,3 +187,11 @@ def test_inputs_in_bfloat16():
     x = torch.arange(20).reshape(5, 4).bfloat16()
     expected = model(x).detach().float().numpy()
     np.testing.assert_array_equal(capture(model, x, batch_size=2)["0"], expected)
+
+
+def test_rows_are_those_of_before_the_next_layer_wrote_over_them():
+    model = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(4, 3), torch.nn.ReLU(inplace=True))
+    x = RNG.normal(size=(6, 4)).astype(np.float32)
+    expected = model[1](torch.as_tensor(x)).detach().numpy()
+    assert (expected < 0).any()
+    np.testing.assert_array_equal(capture(model, x)["1"], expected)
