@@ -47,6 +47,8 @@ def run_layers(request: Request) -> None:
     if path.exists() and not (path / "config.json").is_file():
         layers, facts = _of_file(request, path, patterns)
     else:
+        if not path.exists() and path.suffix.lower() in SUFFIXES:
+            raise Problem(f"{path}: no such file or folder")
         x = _input(request)
         if path.exists():
             model = _hugging_face(path)
@@ -114,7 +116,11 @@ def _made(found: Any) -> Any:
         if p.name != "self" and p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     ]
     if not needed:
-        return found()
+        try:
+            return found()
+        except Exception as error:  # somebody's own, as models are
+            said = str(error).partition("\n")[0]
+            raise Problem(f"{found.__qualname__}: fails to make a model: {type(error).__name__}: {said}") from error
     if inspect.isclass(found):
         raise Problem(
             f"{found.__qualname__}: needs {', '.join(needed)}; name a function that makes one without arguments"

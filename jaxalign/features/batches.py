@@ -95,13 +95,15 @@ class Batches(Sized):
 
     def _checked(self, where: str, batch: Any) -> Batch:
         mask, columns = None, {}
+        if isinstance(batch, list):  # as a DataLoader of PyTorch makes
+            batch = tuple(batch)
         if isinstance(batch, Mapping):
             entries = dict(batch)
             columns = {name: np.asarray(self._entry(where, entries, entry)) for name, entry in self._columns.items()}
             for entry in self._columns.values():
                 entries.pop(entry, None)
             if self._mask in entries:
-                mask = as_array(_FUNCTION, "mask", entries[self._mask]).astype(bool)
+                mask = self._bool_mask(where, as_array(_FUNCTION, "mask", entries[self._mask]))
             if isinstance(self._inputs, str):
                 batch = self._entry(where, entries, self._inputs)
             elif self._inputs is not None:
@@ -128,6 +130,12 @@ class Batches(Sized):
             known = ", ".join(map(repr, entries))
             raise ValueError(f"{_FUNCTION}: {where} has no entry {name!r}, only {known}{nearest(name, entries)}")
         return entries[name]
+
+    def _bool_mask(self, where: str, mask: Array) -> Bool[Array, "n t"]:
+        """As truth values; masks that are added to scores, 0 for real tokens, would mean the opposite."""
+        if not np.isin(np.asarray(mask), (0, 1)).all():
+            raise ValueError(f"{_FUNCTION}: {self._mask!r} of {where} must be 1 or True for real tokens, 0 for others")
+        return mask.astype(bool)
 
     def _check_mask(self, where: str, mask: Array, rows: int) -> None:
         if mask.ndim != 2 or mask.shape[0] != rows:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -103,12 +104,15 @@ def capture(
         raise TypeError(f"{name}: dtype must be a floating type, got {describe(dtype)}") from None
     if dtype not in FLOATING:
         raise TypeError(f"{name}: dtype must be float16, bfloat16, float32 or float64, got {dtype}")
+    if dtype == np.float64 and not jax.config.read("jax_enable_x64"):
+        raise TypeError(f"{name}: dtype float64 needs jax.config.update('jax_enable_x64', True)")
     check_integer(name, "batch_size", batch_size, minimum=1)
     columns = {"ids": ids, "labels": labels}
     entries = {column: entry for column, entry in columns.items() if isinstance(entry, str)}
     parts = Batches(batches, inputs=inputs, mask=mask, columns=entries, size=batch_size, as_input=runner.as_input)
     store = Kept() if out is None else Unfinished(out, {"pool": _described(pool), "dtype": dtype.name})
     names: tuple[str, ...] = ()
+    widths: list[int] = []
     found: dict[str, list[np.ndarray]] = {column: [] for column in entries}
     with progress_bar(len(parts), doing="capturing", show=progress) as tick:
         for place, batch in enumerate(parts):
@@ -119,7 +123,16 @@ def capture(
             for column, values in batch.columns.items():
                 found[column].append(values)
             if not store.has(place, batch):
-                store.add(place, batch, runner.rows(batch, names, pool=pool, dtype=dtype, evaluate=evaluate))
+                rows = runner.rows(batch, names, pool=pool, dtype=dtype, evaluate=evaluate)
+                widths = widths or [array.shape[1] for array in rows]
+                for layer, width, array in zip(names, widths, rows, strict=True):
+                    if array.shape != (batch.rows, width):
+                        raise ValueError(
+                            f"{name}: layer {layer!r} must have shape ({batch.rows}, {width}) in batch {place}, with a "
+                            f"row for each example and as many features as before, got {array.shape}; leave it out "
+                            "with layers=, or pool otherwise"
+                        )
+                store.add(place, batch, rows)
             tick()
     if not names:
         raise ValueError(f"{name}: batches must hold at least one, got none")

@@ -26,9 +26,13 @@ _CALLS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NamedFunction:
-    """A function as a network without weights."""
+    """A function as a network without weights.
+
+    No two are equal: what a function reads besides its input, such as the weights of a model that is trained further,
+    may be another when it is captured again.
+    """
 
     function: Callable[..., Any]
 

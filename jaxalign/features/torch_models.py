@@ -15,6 +15,7 @@ from jaxalign._core.checks import describe
 from jaxalign._core.typing import Array
 from jaxalign.features.batches import Batch
 from jaxalign.features.calls import apply_to
+from jaxalign.features.layers import BFLOAT16
 from jaxalign.features.pooling import Pool, pooled_rows
 
 if TYPE_CHECKING:
@@ -60,8 +61,11 @@ class TorchModel:
             return tuple(self.as_input(function, value) for value in x)
         if isinstance(x, jax.ShapeDtypeStruct):
             return np.zeros(x.shape, x.dtype)
-        array = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
-        if array.dtype.kind not in "fiub":
+        if hasattr(x, "detach"):
+            x = x.detach().cpu()
+            x = _bits(x) if str(x.dtype) == "torch.bfloat16" else x
+        array = np.asarray(x)
+        if array.dtype.kind not in "fiub" and array.dtype != BFLOAT16:
             raise TypeError(f"{function}: batches must hold arrays of numbers, got {describe(x)}")
         return array
 
@@ -102,8 +106,8 @@ class TorchModel:
                 note(name if counts[name] == 1 else f"{name}#{counts[name]}", values)
 
         device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
-        with _hooks(self._module, tell), _mode(self._module, evaluate=evaluate), torch.inference_mode():
-            inputs = jax.tree.map(lambda array: torch.as_tensor(array, device=device), x)
+        with _hooks(self._module, tell), _mode(self._module, evaluate=evaluate), torch.no_grad():
+            inputs = jax.tree.map(lambda array: _as_torch(array, device), x)
             if self._has_states and isinstance(inputs, Mapping):
                 inputs = {**inputs, "output_hidden_states": True, "return_dict": True}
             output = apply_to(self._module, inputs)
@@ -127,8 +131,11 @@ def _hooks(module: torch.nn.Module, tell: Callable[[str, Any], None]) -> Iterato
 
 @contextlib.contextmanager
 def _mode(module: torch.nn.Module, *, evaluate: bool) -> Iterator[None]:
-    """Evaluation mode for a while, if it is asked for; each submodule then goes back to its own."""
+    """Evaluation mode for a while, if it is asked for; modes and buffers are then what they were before."""
+    import torch
+
     before = {submodule: submodule.training for submodule in module.modules()}
+    buffers = [] if evaluate else [(buffer, buffer.clone()) for buffer in module.buffers()]
     try:
         if evaluate:
             module.eval()
@@ -136,6 +143,24 @@ def _mode(module: torch.nn.Module, *, evaluate: bool) -> Iterator[None]:
     finally:
         for submodule, training in before.items():
             submodule.training = training
+        with torch.no_grad():
+            for buffer, values in buffers:
+                buffer.copy_(values)
+
+
+def _bits(values: torch.Tensor) -> np.ndarray:
+    """A bfloat16 tensor as an array, by way of its bits."""
+    import torch
+
+    return values.view(torch.int16).numpy().view(BFLOAT16)
+
+
+def _as_torch(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    import torch
+
+    if array.dtype == BFLOAT16:
+        return torch.as_tensor(array.view(np.int16), device=device).view(torch.bfloat16)
+    return torch.as_tensor(array, device=device)
 
 
 def _first_tensor(output: Any) -> torch.Tensor | None:

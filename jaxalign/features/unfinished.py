@@ -19,6 +19,8 @@ from jaxalign.features.files import WRITTEN, load, save
 from jaxalign.features.layers import Layers
 
 _JOURNAL = "journal.jsonl"
+#: What a line of the journal says of a batch.
+_ENTRY = {"rows", "input", "layers", "features"}
 #: A batch that is computed again is the same up to this share of its largest number: devices add in any order.
 _SAME = 0.01
 
@@ -49,6 +51,7 @@ class Unfinished:
         self._settings = dict(settings)
         self._names: tuple[str, ...] = ()
         self._done: list[dict[str, Any]] = []
+        self._seen = 0
         self._again: int | None = None  # the batch that shows whether the model is the same
 
     def begin(self, names: Sequence[str]) -> None:
@@ -82,6 +85,7 @@ class Unfinished:
         Raises:
           FeatureFileError: when there are those of other examples.
         """
+        self._seen = place + 1
         if place >= len(self._done):
             return False
         if self._done[place]["input"] != batch.checksum:
@@ -125,9 +129,14 @@ class Unfinished:
           The layers, mapped from the file.
 
         Raises:
-          ValueError: for ids, labels or facts that do not fit.
+          ValueError: for ids, labels or facts that do not fit; `FeatureFileError` when there were more batches before.
           OSError: when the file cannot be written.
         """
+        if self._seen < len(self._done):
+            raise FeatureFileError(
+                f"{self._folder}: holds {len(self._done)} batches of an unfinished capture, more than the {self._seen} "
+                "of this one; give the same ones in the same order, or remove the folder"
+            )
         total = sum(entry["rows"] for entry in self._done)
         arrays = {
             name: np.memmap(self._file(number), self._dtype, "r", shape=(total, self._done[0]["features"][number]))
@@ -202,7 +211,8 @@ def _lines(journal: Path) -> list[dict[str, Any]]:
             lines.append(json.loads(line))
         except ValueError:
             break
-        if not line.endswith("\n"):
+        whole = isinstance(lines[-1], dict) and (len(lines) == 1 or lines[-1].keys() >= _ENTRY)
+        if not whole or not line.endswith("\n"):
             lines.pop()
             break
     return lines

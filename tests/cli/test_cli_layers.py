@@ -45,6 +45,10 @@ class Wide(nnx.Module):
         pass
 
 
+def broken():
+    raise RuntimeError("no weights")
+
+
 def double(x):
     return {"twice": 2 * x, "shape": x[:, :1]}
 
@@ -108,6 +112,8 @@ def test_layers_of_files(cli, tmp_path):
         (("some_networks:Wide", "--input", "2,4"), "Wide: needs width; name a function"),
         (("no_networks:make", "--input", "2,4"), "no_networks: no such module"),
         (("some_networks", "--input", "2,4"), "a model is MODULE:NAME"),
+        (("some_networks:broken", "--input", "2,4"), "broken: fails to make a model: RuntimeError: no weights"),
+        (("missing.npz",), "missing.npz: no such file or folder"),
     ],
 )
 def test_mistakes_are_one_line(cli, networks, arguments, says):

@@ -285,3 +285,82 @@ def test_mistakes_are_named(change, error, message):
 def test_a_pool_of_another_shape_is_told():
     with pytest.raises(ValueError, match=r"pool must return \(10, features\) for layer 'first'"):
         capture(Net(), X, pool=lambda z, mask: z[:3])
+
+
+def test_a_function_is_captured_as_it_is_now_not_as_it_was_before():
+    weights = np.ones((4, 2), np.float32)
+
+    def network(x):
+        return {"h": x @ weights}
+
+    x = np.eye(4, dtype=np.float32)
+    np.testing.assert_array_equal(capture(network, x)["h"], weights)
+    weights = 3 * weights
+    np.testing.assert_array_equal(capture(network, x)["h"], weights)
+
+
+@pytest.mark.parametrize("out", [None, "model.npz"])
+def test_layers_of_another_shape_in_a_later_batch_are_an_error(tmp_path, out):
+    out = out and tmp_path / out
+    tokens = [np.ones((2, length, 3), np.float32) for length in (4, 6)]
+    with pytest.raises(ValueError, match=r"layer 'h' must have shape \(2, 12\) in batch 1, .* got \(2, 18\)"):
+        capture(lambda x: {"h": x}, tokens, pool="flatten", out=out)
+    with pytest.raises(ValueError, match=r"layer 'p' must have shape \(2, 5\) in batch 1, .* got \(4, 5\)"):
+        capture(lambda x: {"h": x, "p": jnp.ones((4, 5))}, np.ones((6, 3)), batch_size=4, out=out and f"{out}.npz")
+
+
+def test_a_stopped_capture_does_not_go_on_with_fewer_batches(tmp_path):
+    batches = [np.full((3, 2), i, np.float32) for i in range(4)]
+
+    def stopped():
+        yield from batches[:3]
+        raise KeyboardInterrupt
+
+    out = tmp_path / "model.npz"
+    with pytest.raises(KeyboardInterrupt):
+        capture(lambda x: {"h": x}, stopped(), out=out)
+    with pytest.raises(FeatureFileError, match="holds 3 batches of an unfinished capture, more than the 2"):
+        capture(lambda x: {"h": x}, batches[:2], out=out)
+    journal = tmp_path / ".model.npz.unfinished" / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    for damaged in ("5\n", "[1]\n", "{}\n"):  # JSON, but no batch
+        journal.write_text("".join([*lines[:2], damaged, *lines[3:]]))
+        with pytest.raises(KeyboardInterrupt):
+            capture(lambda x: {"h": x}, stopped(), out=out)
+    np.testing.assert_array_equal(capture(lambda x: {"h": x}, batches, out=out)["h"], np.concatenate(batches))
+
+
+def test_masks_are_ones_and_zeros():
+    tokens = {"x": np.ones((1, 3, 2), np.float32)}
+    for mask in ([[0.0, 0.0, -1e9]], [[1.0, 0.0, np.nan]], [[2, 1, 0]]):  # the first is added to scores
+        with pytest.raises(ValueError, match="'attention_mask' of batch 0 must be 1 or True for real tokens"):
+            capture(lambda x: {"h": x}, [{**tokens, "attention_mask": np.array(mask)}], inputs="x")
+
+
+def test_float64_needs_the_setting_of_jax():
+    with jax.enable_x64(False), pytest.raises(TypeError, match=r"float64 needs .*jax_enable_x64"):
+        capture(lambda x: {"h": x}, np.ones((2, 2)), dtype=np.float64)
+
+
+def test_masks_are_for_layers_with_a_position_for_each_token_and_part_of_the_examples(tmp_path):
+    x = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
+    mask = np.array([[1, 1, 0, 0], [1, 0, 0, 0]])
+    batches = [{"x": x, "attention_mask": mask}, {"x": x, "attention_mask": mask}]
+
+    def network(x):
+        return {"tokens": x, "fewer": x[:, ::2]}
+
+    found = capture(network, batches, inputs="x")
+    np.testing.assert_allclose(found["tokens"][:2], [x[0, :2].mean(0), x[1, 0]])
+    np.testing.assert_allclose(found["fewer"][:2], x[:, ::2].mean(1))
+
+    def stopped():
+        yield from batches
+        raise KeyboardInterrupt
+
+    out = tmp_path / "model.npz"
+    with pytest.raises(KeyboardInterrupt):
+        capture(network, stopped(), inputs="x", out=out)
+    batches[0] = {"x": x, "attention_mask": 1 - mask}
+    with pytest.raises(FeatureFileError, match="batch 0 is of other examples"):
+        capture(network, batches, inputs="x", out=out)

@@ -149,3 +149,49 @@ def test_backbones_of_timm():
 def test_mistakes_are_named(net, batches, layers, error, message):
     with pytest.raises(error, match=message):
         capture(net, batches, layers=layers)
+
+
+def test_statistics_of_batches_stay_when_they_are_used_in_training_mode(net):
+    before = {name: value.clone() for name, value in net.train().state_dict().items()}
+    capture(net, RNG.normal(size=(6, 3, 8, 8)).astype(np.float32), batch_size=3, evaluate=False)
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_model_that_keeps_a_tensor_of_its_call_can_be_trained_afterwards():
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.scale = torch.nn.Linear(4, 4), None
+
+        def forward(self, x):
+            if self.scale is None:
+                self.scale = torch.linspace(0, 1, 4)
+            return self.linear(x) * self.scale
+
+    model = Scaled()
+    capture(model, np.ones((2, 4), np.float32))
+    model(torch.ones(2, 4)).sum().backward()
+    assert model.linear.weight.grad is not None
+
+
+def test_batches_of_a_data_loader():
+    x = torch.arange(40.0).reshape(10, 4)
+    model = torch.nn.Sequential(torch.nn.Identity())
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x), batch_size=4)
+    np.testing.assert_array_equal(capture(model, loader)["0"], x.numpy())
+
+
+def test_inputs_in_bfloat16():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3)).bfloat16()
+    x = torch.arange(20).reshape(5, 4).bfloat16()
+    expected = model(x).detach().float().numpy()
+    np.testing.assert_array_equal(capture(model, x, batch_size=2)["0"], expected)
+
+
+def test_rows_are_those_of_before_the_next_layer_wrote_over_them():
+    model = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(4, 3), torch.nn.ReLU(inplace=True))
+    x = RNG.normal(size=(6, 4)).astype(np.float32)
+    expected = model[1](torch.as_tensor(x)).detach().numpy()
+    assert (expected < 0).any()
+    np.testing.assert_array_equal(capture(model, x)["1"], expected)
