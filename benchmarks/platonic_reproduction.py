@@ -60,6 +60,7 @@ def digits() -> list[dict[str, Any]]:
             "networks_of_bins": found.bins.models.tolist(),
             "trend": _as_dict(found.trend),
             "trend_of_seeds": [_as_dict(trend) for trend in found.trend_of_seeds],
+            "trend_within_shapes": _as_dict(found.trend_within_shapes),
             **_controls(found),
         }
     ]
@@ -87,6 +88,7 @@ def scenes_of(structure: float) -> dict[str, Any]:
         "language_trend": _as_dict(found.language_trend),
         "vision_trend": _as_dict(found.vision_trend),
         "trend_of_seeds": [_as_dict(trend) for trend in found.trend_of_seeds],
+        "trend_within_widths": _as_dict(found.trend_within_widths),
         "widths": list(found.widths),
         "trained_of_widths": found.trained_of_widths.tolist(),
         "untrained_of_widths": found.untrained_of_widths.tolist(),

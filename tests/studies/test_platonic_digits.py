@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxalign.studies import load_digits
-from jaxalign.studies.platonic import Shape, Training, digit_convergence, digit_models, digit_networks
+from jaxalign.studies.platonic import Shape, Training, digit_convergence, digit_models, digit_networks, pair_trend
 from jaxalign.studies.platonic.training import learning_rate
 
 SMALL = Shape("mlp", 8, 1)
@@ -68,6 +68,10 @@ def test_good_networks_are_more_alike_than_random_ones():
     assert found.bins.mean[-1] > found.bins.mean[0] + 0.1
     assert found.trend.low > 0
     assert len(found.trend_of_seeds) == 2
+    shapes = [name.partition("-e")[0] for name in found.study.models_x]
+    within = pair_trend(found.study.competence("accuracy"), np.nan_to_num(found.study.table()), key=0, within=shapes)
+    assert found.trend_within_shapes.rho == pytest.approx(within.rho)
+    assert found.trend_within_shapes.low > 0
     chance = found.study.chance["mutual_knn"]
     assert abs(found.shuffled - chance) < 0.3 * chance
     table = found.study.table()

@@ -163,6 +163,8 @@ def test_models_of_both_modalities_are_more_alike_than_chance_when_they_learned(
     np.testing.assert_allclose(lines["mean"], np.stack([[1, 4], found.of_density.mean(axis=1)], axis=1))
     rows, columns = steps == 600, found.study.competence("steps", of="y") == 600
     assert found.trained == pytest.approx(table[np.ix_(rows, columns)].mean())
+    within = found.study.trend("-loss", key=0, within="width")
+    assert found.trend_within_widths.rho == within.rho
     assert found.widths == (8, 16)
     for steps, of_widths in ((600, found.trained_of_widths), (0, found.untrained_of_widths)):
         narrow = [name.startswith("text-w8-") and f"-t{steps}-" in name for name in found.study.models_x]

@@ -78,7 +78,7 @@ def test_what_differs_between_labels_is_no_trend_within_them(trend):
     assert everything.pvalue < 0.01
     assert within.low < 0 < within.high
     assert within.pvalue > 0.05
-    learned = trend(good, scores + np.minimum(good[:, None], good) * 3, key=0, samples=400, within=size)
+    learned = trend(good, scores + 3 * good[:, None] + 3 * good[None], key=0, samples=400, within=size)
     assert learned.low > 0.5
     assert learned.pvalue < 0.01
 
@@ -89,15 +89,14 @@ def test_what_differs_between_labels_is_no_trend_within_them(trend):
         ([1, 2, 3], r"within must hold one label a model, integers or texts, shape \(4,\), got ndarray int64 \(3,\)"),
         ([1.0, 1.0, 2.0, 2.0], "got ndarray float64"),
         ("family", "within must hold one label a model"),
-        ([1, 2, 3, 4], "within must have two models of one label, got 4 different labels"),
     ],
 )
 def test_labels_that_are_none(within, message):
     with pytest.raises(ValueError, match=f"competence_trend: .*{message}"):
         competence_trend([1, 2, 3, 4], [1, 2, 3, 4], key=0, within=within)
-    many = np.repeat(np.arange(250), 2)
-    with pytest.raises(ValueError, match="pair_trend: within must have fewer labels for 500 models"):
-        pair_trend(np.arange(500), np.ones((500, 500)), key=0, within=many)
+    many = np.repeat(np.arange(300), 2)
+    with pytest.raises(ValueError, match="pair_trend: within must have fewer labels for 600 models"):
+        pair_trend(np.arange(600), np.ones((600, 600)), key=0, within=many)
 
 
 def brute_force(good, scores, samples, seed, pairs):
@@ -150,6 +149,8 @@ def test_pvalues_count_the_data_among_random_orders():
 
 
 def test_what_is_constant_has_no_correlation():
+    alone = competence_trend(np.arange(5), np.arange(5), key=0, samples=50, within=np.arange(5))
+    assert np.isnan([alone.rho, alone.low, alone.high, alone.pvalue]).all()
     trend = competence_trend(np.zeros(5), np.arange(5), key=0, samples=50)
     assert np.isnan([trend.rho, trend.low, trend.high, trend.pvalue]).all()
     two = competence_trend(np.arange(5), np.stack([np.arange(5), np.zeros(5)], axis=1), key=0, samples=50)

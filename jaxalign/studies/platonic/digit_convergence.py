@@ -28,6 +28,7 @@ class DigitConvergence:
       bins: alignment of two networks within bins of accuracy on held-out images.
       trend: of the alignment of two networks with the accuracy of the less accurate one.
       trend_of_seeds: the same within each seed by itself: networks of one seed share no weights with others.
+      trend_within_shapes: the same among pairs of the same two shapes: what architectures differ in is no part of it.
       untrained: mean alignment of two networks with random weights.
       trained: mean alignment of two networks of at least 90 % accuracy.
       shuffled: mean alignment of the closest layers of two networks when one sees the images in another order: what
@@ -38,6 +39,7 @@ class DigitConvergence:
     bins: Bins
     trend: Trend
     trend_of_seeds: tuple[Trend, ...]
+    trend_within_shapes: Trend
     untrained: float
     trained: float
     shuffled: float
@@ -89,17 +91,18 @@ def digit_convergence(
     accuracy, seed, epochs = (study.competence(fact) for fact in ("accuracy", "seed", "epochs"))
     table = np.where(np.eye(len(models), dtype=bool), 0, study.table())
 
-    def trend(chosen: np.ndarray) -> Trend:
-        rows = np.flatnonzero(chosen)
-        return pair_trend(accuracy[rows], sign * table[np.ix_(rows, rows)], key=sampling, samples=samples)
+    def trend(chosen: np.ndarray, within: list[str] | None = None) -> Trend:
+        rows, how = np.flatnonzero(chosen), {"key": sampling, "samples": samples, "within": within}
+        return pair_trend(accuracy[rows], sign * table[np.ix_(rows, rows)], **how)
 
     chosen = measures if measures is None or isinstance(measures, Measure) else measures[0]
-    members = list(models.values())
+    members, everything = list(models.values()), np.ones(len(models), bool)
     return DigitConvergence(
         study=study,
         bins=competence_bins(accuracy, table, bins=bins),
-        trend=trend(np.ones(len(models), bool)),
+        trend=trend(everything),
         trend_of_seeds=tuple(trend(seed == one) for one in range(seeds)),
+        trend_within_shapes=trend(everything, [name.rsplit("-", 3)[0] for name in models]),
         untrained=_mean_alignment(table, epochs == 0),
         trained=_mean_alignment(table, accuracy >= 0.9),
         shuffled=shuffled_alignment(zip(members[::2], members[1::2], strict=False), shuffling, chosen),

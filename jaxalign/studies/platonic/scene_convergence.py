@@ -27,6 +27,7 @@ class SceneConvergence:
       language_trend: of alignment with the loss of the language model, less being better.
       vision_trend: the same of the vision model.
       trend_of_seeds: `language_trend` among the models of each seed.
+      trend_within_widths: `language_trend` among models of one width: that larger ones are more aligned is no part.
       widths: of models.
       trained_of_widths: mean alignment of a language model (row) and a vision model (column) of each width that were
         trained longest, `(widths, widths)`.
@@ -43,6 +44,7 @@ class SceneConvergence:
     language_trend: Trend
     vision_trend: Trend
     trend_of_seeds: tuple[Trend, ...]
+    trend_within_widths: Trend
     widths: tuple[int, ...]
     trained_of_widths: Float[np.ndarray, "widths widths"]
     untrained_of_widths: Float[np.ndarray, "widths widths"]
@@ -121,6 +123,7 @@ def scene_convergence(
         language_trend=study.trend("-loss", key=sampling, samples=samples),
         vision_trend=study.trend("-loss", key=sampling, samples=samples, of="y"),
         trend_of_seeds=tuple(one_seed),
+        trend_within_widths=study.trend("-loss", key=sampling, samples=samples, within="width"),
         widths=tuple(int(w) for w in widths),
         trained_of_widths=of_widths(longest),
         untrained_of_widths=of_widths(0),

@@ -69,11 +69,10 @@ def competence_trend(
 
     Returns:
       A `Trend`. Samples in which all models are equal say nothing and are left out. NaN where competence, or the
-      alignment to one of the references, is the same for all models.
+      alignment to one of the references, is the same for all models of one label.
 
     Raises:
-      ValueError: for fewer than 3 models, shapes that do not fit, numbers that are not finite, too few samples, and
-        labels none of which has two models.
+      ValueError: for fewer than 3 models, shapes that do not fit, numbers that are not finite, too few samples.
       TypeError: for values that are not real numbers.
 
     Example:
@@ -280,10 +279,7 @@ def _groups(function: str, within: Any, models: int) -> np.ndarray:
             f"{function}: within must hold one label a model, integers or texts, shape ({models},), "
             f"got {describe(labels)}"
         )
-    groups = _places(labels)
-    if np.bincount(groups).max() < 2:
-        raise ValueError(f"{function}: within must have two models of one label, got {models} different labels")
-    return groups
+    return _places(labels)
 
 
 def _trend(
