@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxalign._core.digests import digest
 from jaxalign._core.typing import Array
 from jaxalign.comparison.sides import Layer, Side
-from jaxalign.comparison.store import Store, digest
+from jaxalign.comparison.store import Store
 from jaxalign.measures import Measure
 
 

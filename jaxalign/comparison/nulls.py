@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxalign._core.digests import digest
 from jaxalign._core.progress import Tick
 from jaxalign._core.typing import Array
 from jaxalign.alignment.kernel_reordering import MATRIX_BYTES, stored_bytes
@@ -16,7 +17,6 @@ from jaxalign.alignment.reordering import reordering
 from jaxalign.comparison.job import Job, piece_name
 from jaxalign.comparison.kept import KeptSignatures
 from jaxalign.comparison.plan import Block, block_bytes, cut_into_blocks
-from jaxalign.comparison.store import digest
 from jaxalign.inference.calibration import check_significance
 from jaxalign.inference.null import (
     check_null,

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxalign._core.checks import as_array, check_integer, check_mask, describe
+from jaxalign._core.digests import digest
 from jaxalign._core.keys import as_key
 from jaxalign._core.progress import progress_bar
 from jaxalign._version import __version__
@@ -23,7 +24,7 @@ from jaxalign.comparison.nulls import Calibrating, NullScores
 from jaxalign.comparison.plan import MAX_MEMORY
 from jaxalign.comparison.result import Comparison
 from jaxalign.comparison.sides import read_side
-from jaxalign.comparison.store import Store, digest, side_facts
+from jaxalign.comparison.store import Store, side_facts
 from jaxalign.inference.schemes import Free, Scheme
 from jaxalign.measures import MEASURES, Measure
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxalign._core.atomic import atomic_path
 from jaxalign._core.checks import describe
+from jaxalign._core.digests import digest
 from jaxalign.comparison.sides import Side
 
 MANIFEST = "manifest.json"
@@ -148,22 +147,6 @@ def side_facts(side: Side) -> list[dict[str, Any]]:
         }
         for layer in side.layers
     ]
-
-
-def digest(*arrays: Any) -> str:
-    """A short text that differs when the bytes, shapes or types of arrays do."""
-    state = hashlib.blake2b(digest_size=12)
-    for array in map(_on_host, arrays):
-        state.update(f"{array.dtype}{array.shape}".encode())
-        state.update(np.ascontiguousarray(array).tobytes())
-    return state.hexdigest()
-
-
-def _on_host(array: Any) -> np.ndarray:
-    """An array as NumPy has it; of a random key, the numbers that it is made of."""
-    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-        array = jax.random.key_data(array)
-    return np.asarray(array)
 
 
 def _fingerprint(array: Any) -> str:

@@ -28,6 +28,7 @@ def capture(
     layers: str | Sequence[str] = "*",
     pool: Pool = "mean",
     inputs: str | Sequence[str] | None = None,
+    channels: str | None = None,
     mask: str = "attention_mask",
     ids: Any = None,
     labels: Any = None,
@@ -47,8 +48,7 @@ def capture(
       model: an NNX module; a pair of a Linen module and its variables; a PyTorch module; or a function that names its
         values with `jax.ad_checkpoint.checkpoint_name`, or returns a mapping of them. Further arguments of a model:
         hand in a function that calls it, which may return a mapping. Of PyTorch models with `output_hidden_states`,
-        those of Hugging Face, `hidden_states.0` and so on are layers, too; what has four axes are images with channels
-        first.
+        those of Hugging Face, `hidden_states.0` and so on are layers, too.
       batches: one array of all examples, cut into batches of `batch_size`; or an iterable of batches, each an array, a
         tuple of what the model takes in order, or a mapping by name, such as a tokenizer makes.
       layers: a pattern of names as for file names (`*`, `?`, `[...]`), or a list of them, of `list_layers`. What has no
@@ -56,6 +56,9 @@ def capture(
       pool: what becomes of positions, of tokens or of pixels, all axes between the first and the last: `"mean"`,
         `"max"`, `"first"`, `"last"` (of those that `mask` calls real), `"cls"` (at position 0), `"flatten"` (every
         position a feature), or a function from activations and mask (None without) to `(examples, features)`.
+      channels: where features are in what has positions: `"last"`, or `"first"`, right after examples. None: last,
+        but first in what has four axes or more in a PyTorch model, unless it is one of timm that says otherwise.
+        Convolutions of PyTorch over sequences, with three axes, need `"first"`.
       inputs: which entries of a mapping the model takes, one name for a model of one argument; None for all.
       mask: the entry of a mapping that says which tokens are real, `(examples, tokens)`, 1 or True for these. It is
         used for layers with a position for each token; an array has no mask.
@@ -75,15 +78,16 @@ def capture(
 
     Raises:
       ValueError: for a pattern that matches nothing (nearest names are given), no batches, batches of other entries, a
-        row whose mask has no real token, or ids of another number. `FeatureFileError` when there is an unfinished
-        capture of another model, other examples or other settings.
+        row whose mask has no real token, numbers that float16 does not have, or ids of another number.
+        `FeatureFileError` when there is an unfinished capture of another model, other examples or other settings.
       TypeError: for models, batches, or types that are none.
       OSError: when the file cannot be written.
 
     Note:
       What is not finished is in a folder beside `out`, named `.NAME.unfinished`: rows of each layer, and a journal with
-      a checksum of every batch. Going on, rows that do not have their checksum are computed again, and so is the last
-      whole batch: if it comes out otherwise than before, the model is another one, which is an error.
+      a checksum of the weights and of every batch. Going on, rows that do not have their checksum are computed again,
+      and so is the last whole batch: if it comes out otherwise than before, by more than 1 % of the largest number of a
+      feature, the model is another one, which is an error. Of functions, whose weights are not known, that is all.
 
     Example:
       >>> from flax import nnx
@@ -96,6 +100,8 @@ def capture(
     """
     name = "capture"
     runner = as_runner(name, model)
+    if channels is not None:
+        check_choice(name, "channels", channels, ("first", "last"))
     if not callable(pool):
         check_choice(name, "pool", pool, (*POOLINGS, "flatten"))
     try:
@@ -110,7 +116,11 @@ def capture(
     columns = {"ids": ids, "labels": labels}
     entries = {column: entry for column, entry in columns.items() if isinstance(entry, str)}
     parts = Batches(batches, inputs=inputs, mask=mask, columns=entries, size=batch_size, as_input=runner.as_input)
-    store = Kept() if out is None else Unfinished(out, {"pool": _described(pool), "dtype": dtype.name})
+    facts = {**runner.facts, **(facts or {})}
+    given = {column: values for column, values in columns.items() if column not in entries}
+    _check_beside(given, facts, len(batches) if hasattr(batches, "shape") else None)
+    settings = {"pool": _described(pool), "channels": channels, "dtype": dtype.name}
+    store = Kept() if out is None else Unfinished(out, {**settings, "model": runner.digest})
     names: tuple[str, ...] = ()
     widths: list[int] = []
     found: dict[str, list[np.ndarray]] = {column: [] for column in entries}
@@ -123,9 +133,14 @@ def capture(
             for column, values in batch.columns.items():
                 found[column].append(values)
             if not store.has(place, batch):
-                rows = runner.rows(batch, names, pool=pool, dtype=dtype, evaluate=evaluate)
+                rows = runner.rows(batch, names, pool=pool, channels=channels, dtype=dtype, evaluate=evaluate)
                 widths = widths or [array.shape[1] for array in rows]
                 for layer, width, array in zip(names, widths, rows, strict=True):
+                    if dtype == np.float16 and np.isinf(array).any():
+                        raise ValueError(
+                            f"{name}: layer {layer!r} has numbers beyond those of float16 in batch {place}; "
+                            "keep it in bfloat16 or float32 with dtype="
+                        )
                     if array.shape != (batch.rows, width):
                         raise ValueError(
                             f"{name}: layer {layer!r} must have shape ({batch.rows}, {width}) in batch {place}, with a "
@@ -137,7 +152,7 @@ def capture(
     if not names:
         raise ValueError(f"{name}: batches must hold at least one, got none")
     columns |= {column: np.concatenate(values) for column, values in found.items()}
-    return store.finish(**columns, facts={**runner.facts, **(facts or {})})
+    return store.finish(**columns, facts=facts)
 
 
 def list_layers(model: Any, x: Any, *, layers: str | Sequence[str] = "*") -> dict[str, tuple[tuple[int, ...], str]]:
@@ -162,8 +177,10 @@ def list_layers(model: Any, x: Any, *, layers: str | Sequence[str] = "*") -> dic
       {'layers.0': ((3, 8), 'float32'), 'layers.2': ((3, 2), 'float32')}
     """
     runner = as_runner("list_layers", model)
-    found = runner.shapes(runner.as_input("list_layers", x), evaluate=True)
-    return {name: (found[name].shape, str(found[name].dtype)) for name in matching("list_layers", found, layers)}
+    x = runner.as_input("list_layers", x)
+    rows, shapes = jax.tree.leaves(x)[0].shape[0], runner.shapes(x, evaluate=True)
+    found = {name: (z.shape, str(z.dtype)) for name, z in shapes.items() if _is_layer(z, rows)}
+    return {name: found[name] for name in matching("list_layers", found, layers)}
 
 
 def _is_layer(value: Any, rows: int) -> bool:
@@ -171,6 +188,13 @@ def _is_layer(value: Any, rows: int) -> bool:
     return (
         value.ndim > 0 and value.shape[0] == rows and 0 not in value.shape and jnp.issubdtype(value.dtype, jnp.floating)
     )
+
+
+def _check_beside(columns: Mapping[str, Any], facts: Mapping[str, Any], rows: int | None) -> None:
+    """Raise for ids, labels and facts that no file could have, before anything is computed."""
+    known = {column: np.asarray(values) for column, values in columns.items() if values is not None}
+    count = rows or max((len(values) for values in known.values() if values.ndim), default=1)
+    Layers({"any": np.zeros((count, 1), np.float32)}, ids=known.get("ids"), labels=known.get("labels"), facts=facts)
 
 
 def _described(pool: Pool) -> str:

@@ -107,12 +107,14 @@ def matching(function: str, names: Iterable[str], layers: str | Sequence[str]) -
     patterns = [layers] if isinstance(layers, str) else layers
     if not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns) or not patterns:
         raise TypeError(f"{function}: layers must be a pattern of names or a list of them, got {describe(layers)}")
+    if not names:
+        raise ValueError(f"{function}: the model has no layers: no submodule returns one array, a row for each example")
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             listed = ", ".join(map(repr, names[:8])) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
             raise ValueError(
                 f"{function}: layers must match submodules that return one array; {pattern!r} matches none of "
-                f"{listed or 'none'}{nearest(pattern, names)}"
+                f"{listed}{nearest(pattern, names)}"
             )
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 

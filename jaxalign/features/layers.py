@@ -172,13 +172,14 @@ class Layers(Mapping[str, np.ndarray]):
     def _checked_facts(self, facts: Any) -> dict[str, Any]:
         if not isinstance(facts, Mapping):
             raise TypeError(f"Layers: facts must be a mapping of names to values, got {describe(facts)}")
-        for name, value in facts.items():
+        found = {name: value.item() if _is_scalar(value) else value for name, value in facts.items()}
+        for name, value in found.items():
             plain = value is None or isinstance(value, (str, bool, int, float))
             if not isinstance(name, str) or not plain:
                 raise self._error(
                     f"facts must be texts, numbers, truth values or None by name, got {name!r}: {describe(value)}"
                 )
-        return dict(facts)
+        return found
 
     def _checked_ids(self, ids: Any) -> np.ndarray:
         array = self._checked_column("ids", ids)
@@ -212,6 +213,11 @@ def contents_of(path: Path, arrays: dict[str, np.ndarray]) -> Contents:
     facts = arrays.pop("facts") if "facts" in arrays and arrays["facts"].ndim == 0 else None
     text = None if facts is None else facts.item()
     return Contents(arrays, arrays.pop("ids", None), labels, None if text is None else facts_of(path, text))
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether it is one number of NumPy or JAX."""
+    return isinstance(value, np.generic) or (hasattr(value, "dtype") and getattr(value, "ndim", None) == 0)
 
 
 def facts_of(path: Path, text: Any) -> dict[str, Any]:

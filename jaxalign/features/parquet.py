@@ -36,8 +36,11 @@ def read(path: Path) -> Contents:
         for field in schema:
             if _is_list(pa, field.type) and pa.types.is_floating(field.type.value_type):
                 arrays[field.name] = _matrix(path, field.name, file.read(columns=[field.name]).column(0))
+            kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
             for known, name in ((_IDS, "ids"), (_LABELS, "labels")):
-                if field.name in known and (pa.types.is_integer(field.type) or _is_text(pa, field.type)):
+                if field.name in known and (pa.types.is_integer(kind) or _is_text(pa, kind)):
+                    if name in columns:
+                        raise FeatureFileError(f"{path}: has both a column {known[0]!r} and a column {known[1]!r}")
                     columns[name] = _column(path, field.name, file.read(columns=[field.name]).column(0))
         if not arrays:
             raise FeatureFileError(

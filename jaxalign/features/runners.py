@@ -8,8 +8,10 @@ from functools import partial
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from jaxalign._core.digests import digest
 from jaxalign._core.typing import Array
 from jaxalign.features.batches import Batch
 from jaxalign.features.calls import as_input
@@ -26,6 +28,11 @@ class Runner(Protocol):
         """Its name, and its number of parameters."""
         ...
 
+    @property
+    def digest(self) -> str:
+        """A text that is another one when weights or statistics are; those of a function are not known."""
+        ...
+
     def as_input(self, function: str, x: Any) -> Any:
         """What the model takes, of arrays, tuples and mappings."""
         ...
@@ -35,7 +42,14 @@ class Runner(Protocol):
         ...
 
     def rows(
-        self, batch: Batch, names: Sequence[str], *, pool: Pool, dtype: np.dtype, evaluate: bool
+        self,
+        batch: Batch,
+        names: Sequence[str],
+        *,
+        pool: Pool,
+        channels: str | None,
+        dtype: np.dtype,
+        evaluate: bool,
     ) -> list[np.ndarray]:
         """One row for each example, of each of these layers."""
         ...
@@ -69,6 +83,12 @@ class JaxModel:
         sizes = [leaf.size for leaf in jax.tree.leaves(self._params)]
         return {"model": self._name, **({"parameters": sum(sizes)} if sizes else {})}
 
+    @property
+    def digest(self) -> str:
+        """Of all floating-point numbers: counts of random numbers drawn are no part of a model."""
+        leaves = jax.tree.leaves((self._params, self._rest))
+        return digest(*(leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)))
+
     def as_input(self, function: str, x: Any) -> Any:
         """As JAX arrays."""
         return as_input(function, x)
@@ -78,15 +98,23 @@ class JaxModel:
         return jax.eval_shape(partial(self._network.run, evaluate=evaluate), self._params, self._rest, x)[1]
 
     def rows(
-        self, batch: Batch, names: Sequence[str], *, pool: Pool, dtype: np.dtype, evaluate: bool
+        self,
+        batch: Batch,
+        names: Sequence[str],
+        *,
+        pool: Pool,
+        channels: str | None,
+        dtype: np.dtype,
+        evaluate: bool,
     ) -> list[np.ndarray]:
         """Pooled where they are computed."""
         weights = self._params, self._rest
-        ways = {"pool": pool, "dtype": dtype.name, "evaluate": evaluate, "names": tuple(names)}
-        return [np.asarray(z) for z in _pooled(*weights, batch.x, batch.mask, network=self._network, **ways)]
+        ways = {"pool": pool, "channels_first": channels == "first", "dtype": dtype.name, "evaluate": evaluate}
+        found = _pooled(*weights, batch.x, batch.mask, network=self._network, names=tuple(names), **ways)
+        return [np.asarray(z) for z in found]
 
 
-@partial(jax.jit, static_argnames=("network", "pool", "dtype", "evaluate", "names"))
+@partial(jax.jit, static_argnames=("network", "pool", "channels_first", "dtype", "evaluate", "names"))
 def _pooled(
     params: Any,
     rest: Any,
@@ -95,9 +123,11 @@ def _pooled(
     *,
     network: Network | NamedFunction,
     pool: Pool,
+    channels_first: bool,
     dtype: str,
     evaluate: bool,
     names: tuple[str, ...],
 ) -> tuple[Array, ...]:
     _, found, _ = network.run(params, rest, x, evaluate=evaluate)
-    return tuple(pooled_rows(name, found[name], mask, pool).astype(dtype) for name in names)
+    pooled = (pooled_rows(name, found[name], mask, pool, channels_first=channels_first) for name in names)
+    return tuple(rows.astype(dtype) for rows in pooled)

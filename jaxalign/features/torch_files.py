@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,13 @@ def read(path: Path) -> Contents:
     except ImportError as error:
         raise ImportError(f'{path}: .pt files need PyTorch; install it with: pip install "jaxalign[torch]"') from error
     with parsing(path, "PyTorch"):
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+        except pickle.UnpicklingError as error:  # whose text tells how to run what is in the file
+            raise FeatureFileError(
+                f"{path}: is damaged, or holds other objects than tensors and plain values, which are not read: they "
+                "could run code"
+            ) from error
         if isinstance(found, torch.Tensor):
             found = {"feats": found}
         if not isinstance(found, Mapping):
@@ -42,6 +49,8 @@ def read(path: Path) -> Contents:
             arrays = _layers(path, found["feats"])
         else:
             tensors = {str(name): z for name, z in found.items() if isinstance(z, torch.Tensor)}
+            if len(tensors) < sum(isinstance(z, torch.Tensor) for z in found.values()):
+                raise FeatureFileError(f"{path}: names of matrices must differ as texts, got {list(found)}")
             arrays = {name: _array(z) for name, z in tensors.items() if z.ndim == 2 and z.is_floating_point()}
         if not arrays:
             raise FeatureFileError(f"{path}: there are no features: 'feats', or matrices by name, got {list(found)}")
@@ -57,6 +66,9 @@ def _is_zip(path: Path) -> bool:
 
 def _layers(path: Path, feats: Any) -> dict[str, np.ndarray]:
     if isinstance(feats, (list, tuple)):
+        if not all(getattr(z, "ndim", 0) == 2 for z in feats):
+            shapes = [tuple(z.shape) if hasattr(z, "shape") else type(z).__name__ for z in feats]
+            raise FeatureFileError(f"{path}: feats must be a list of (examples, features), got {shapes}")
         matrices = [_array(z) for z in feats]
     elif getattr(feats, "ndim", 0) == 3:
         matrices = [_array(z) for z in feats.unbind(1)]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxalign._core.checks import describe
+from jaxalign._core.digests import digest
 from jaxalign._core.typing import Array
 from jaxalign.features.batches import Batch
 from jaxalign.features.calls import apply_to
@@ -49,6 +50,11 @@ class TorchModel:
         sizes = [parameter.numel() for parameter in self._module.parameters()]
         return {"model": type(self._module).__name__, "parameters": sum(sizes)}
 
+    @property
+    def digest(self) -> str:
+        """Of parameters and buffers."""
+        return digest(*(_as_numpy(values) for values in self._module.state_dict().values() if _is_tensor(values)))
+
     def as_input(self, function: str, x: Any) -> Any:
         """As NumPy arrays; tensors are made of them on the device of the model.
 
@@ -61,10 +67,7 @@ class TorchModel:
             return tuple(self.as_input(function, value) for value in x)
         if isinstance(x, jax.ShapeDtypeStruct):
             return np.zeros(x.shape, x.dtype)
-        if hasattr(x, "detach"):
-            x = x.detach().cpu()
-            x = _bits(x) if str(x.dtype) == "torch.bfloat16" else x
-        array = np.asarray(x)
+        array = _as_numpy(x) if hasattr(x, "detach") else np.asarray(x)
         if array.dtype.kind not in "fiub" and array.dtype != BFLOAT16:
             raise TypeError(f"{function}: batches must hold arrays of numbers, got {describe(x)}")
         return array
@@ -80,7 +83,14 @@ class TorchModel:
         return found
 
     def rows(
-        self, batch: Batch, names: Sequence[str], *, pool: Pool, dtype: np.dtype, evaluate: bool
+        self,
+        batch: Batch,
+        names: Sequence[str],
+        *,
+        pool: Pool,
+        channels: str | None,
+        dtype: np.dtype,
+        evaluate: bool,
     ) -> list[np.ndarray]:
         """Pooled as soon as a layer finishes, so that no more than one layer is kept whole."""
         wanted, found = set(names), {}
@@ -88,10 +98,17 @@ class TorchModel:
         def note(name: str, values: torch.Tensor) -> None:
             if name in wanted:
                 # A copy: what follows may write into the tensor.
-                found[name] = np.array(pooled_rows(name, _as_jax(values), batch.mask, pool).astype(dtype))
+                first = self._channels_first(values) if channels is None else channels == "first"
+                rows = pooled_rows(name, _as_jax(values), batch.mask, pool, channels_first=first)
+                found[name] = np.array(rows.astype(dtype))
 
         self._run(batch.x, note, evaluate=evaluate)
         return [found[name] for name in names]
+
+    def _channels_first(self, values: torch.Tensor) -> bool:
+        """As convolutions have it, but for models of timm that say otherwise."""
+        said = getattr(self._module, "output_fmt", "NCHW")
+        return values.ndim >= 4 and getattr(said, "value", said) != "NHWC"
 
     def _run(self, x: Any, note: Callable[[str, torch.Tensor], None], *, evaluate: bool) -> None:
         """Run the model, and tell of everything that a layer puts out; the model is then as it was before."""
@@ -148,11 +165,18 @@ def _mode(module: torch.nn.Module, *, evaluate: bool) -> Iterator[None]:
                 buffer.copy_(values)
 
 
-def _bits(values: torch.Tensor) -> np.ndarray:
-    """A bfloat16 tensor as an array, by way of its bits."""
+def _is_tensor(value: Any) -> bool:
     import torch
 
-    return values.view(torch.int16).numpy().view(BFLOAT16)
+    return isinstance(value, torch.Tensor)
+
+
+def _as_numpy(values: torch.Tensor) -> np.ndarray:
+    """A tensor as an array; bfloat16 by way of its bits."""
+    import torch
+
+    values = values.detach().cpu()
+    return values.view(torch.int16).numpy().view(BFLOAT16) if values.dtype == torch.bfloat16 else values.numpy()
 
 
 def _as_torch(array: np.ndarray, device: torch.device) -> torch.Tensor:
@@ -174,8 +198,6 @@ def _first_tensor(output: Any) -> torch.Tensor | None:
 
 
 def _as_jax(values: torch.Tensor) -> Array:
-    """On the host or where it is, without a copy where JAX can; channels of images come last."""
-    if values.ndim == 4:
-        values = values.movedim(1, -1)
+    """On the host or where it is, without a copy where JAX can."""
     values = values.detach().contiguous()
     return jax.dlpack.from_dlpack(values if values.device.type == "cpu" else values.cpu())

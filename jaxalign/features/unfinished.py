@@ -21,8 +21,9 @@ from jaxalign.features.layers import Layers
 _JOURNAL = "journal.jsonl"
 #: What a line of the journal says of a batch.
 _ENTRY = {"rows", "input", "layers", "features"}
-#: A batch that is computed again is the same up to this share of its largest number: devices add in any order.
-_SAME = 0.01
+#: A batch that is computed again is the same up to this share of the largest number of each feature, and that of all:
+#: devices add in any order.
+_SAME, _SAME_OF_ALL = 0.01, 1e-5
 
 
 class Unfinished:
@@ -187,13 +188,12 @@ class Unfinished:
             with open(self._file(number), "rb") as file:
                 file.seek(-self._bytes(entry, number), os.SEEK_END)
                 before = np.frombuffer(file.read(), self._dtype)
-            now = array.reshape(-1)
-            different = before.size != now.size
+            different = before.size != array.size
             if not different:
-                one, other = before.astype(np.float64), now.astype(np.float64)
-                finite = np.isfinite(one)
-                largest = np.max(np.abs(one[finite]), initial=0.0)
-                different = not np.allclose(one, other, rtol=0, atol=_SAME * largest, equal_nan=True)
+                one, other = before.reshape(array.shape).astype(np.float64), array.astype(np.float64)
+                sizes = np.max(np.abs(one), axis=0, initial=0.0, where=np.isfinite(one))
+                atol = _SAME * sizes + _SAME_OF_ALL * sizes.max()
+                different = not np.isclose(one, other, rtol=0, atol=atol, equal_nan=True).all()
             if different:
                 raise FeatureFileError(
                     f"{self._folder}: layer {self._names[number]!r} of batch {place} is not what it was: "

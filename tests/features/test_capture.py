@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -237,9 +238,11 @@ def test_another_model_other_examples_and_other_settings_are_told(tmp_path):
         capture(net, X, batch_size=2, out=out, dtype=jnp.float16)
     with pytest.raises(FeatureFileError, match=r"other settings \(layers\)"):
         capture(net, X, batch_size=2, out=out, layers="first")
+    with pytest.raises(FeatureFileError, match=r"other settings \(channels\)"):
+        capture(net, X, batch_size=2, out=out, channels="first")
     other = Net()
-    other.first.kernel[...] = 2 * other.first.kernel[...]
-    with pytest.raises(FeatureFileError, match=r"layer 'first' of batch 2 is not what it was"):
+    other.first.kernel[...] = other.first.kernel[...].at[0, 0].multiply(1 + 1e-6)
+    with pytest.raises(FeatureFileError, match=r"other settings \(model\)"):
         capture(other, X, batch_size=2, out=out)
     lines = (tmp_path / ".model.npz.unfinished" / "journal.jsonl").read_text().splitlines()
     assert json.loads(lines[0])["layers"][0] == "first"
@@ -280,6 +283,77 @@ def test_mistakes_are_named(change, error, message):
     arguments = {"model": Net(), "batches": X, **change}
     with pytest.raises(error, match=message):
         capture(arguments.pop("model"), arguments.pop("batches"), **arguments)
+
+
+def test_another_function_is_told_by_its_values(tmp_path):
+    """Of each feature by itself: one of a thousand times the size must not hide what the others are."""
+
+    def scaled(x, by=1.0):
+        return {"h": x * jnp.array([[1000, 1, 1, by]], jnp.float32)}
+
+    folder = unfinished(tmp_path, scaled)
+    out = tmp_path / "model.npz"
+    with pytest.raises(FeatureFileError, match=r"layer 'h' of batch 2 is not what it was"):
+        capture(partial(scaled, by=1.1), X, batch_size=2, out=out)
+    assert folder.is_dir()
+    assert capture(partial(scaled, by=1.0001), X, batch_size=2, out=out).rows == 10  # as devices may round
+
+
+def test_channels_may_come_first():
+    x = RNG.normal(size=(5, 3, 7)).astype(np.float32)
+    x[:, 1] += 5
+    tokens = np.arange(7)[None] < np.array([7, 3, 1, 5, 7])[:, None]
+
+    def network(x):
+        return {"h": x, "flat": x[:, 0]}
+
+    batch = [{"x": x, "attention_mask": tokens}]
+    np.testing.assert_allclose(capture(network, x, channels="first")["h"], x.mean(axis=2), rtol=1e-5)
+    np.testing.assert_allclose(capture(network, x, channels="last")["h"], x.mean(axis=1), rtol=1e-5)
+    masked = capture(network, batch, inputs="x", channels="first")["h"]
+    np.testing.assert_allclose(masked, (x * tokens[:, None]).sum(2) / tokens.sum(1)[:, None], rtol=1e-5)
+    np.testing.assert_array_equal(capture(network, x, channels="first")["flat"], x[:, 0])
+
+
+def test_what_is_told_beside_layers_is_checked_before_anything_is_computed(calls):
+    for beside, message in (
+        ({"ids": 10 * [1]}, "ids must all be different"),
+        ({"ids": 10 * [1.5]}, "ids must be integers or strings"),
+        ({"labels": [None] * 10}, "labels must be integers or strings"),
+        ({"facts": {"loss": [1.0]}}, "facts must be texts, numbers"),
+        ({"labels": np.arange(9)}, r"labels must have shape \(10,\)"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            capture(Net(), X, **beside)
+        with pytest.raises((ValueError, TypeError), match=message):
+            capture(Net(), [X], **beside)
+    assert len(calls) <= 1  # how many rows there are is not known of an iterable
+    facts = {"a": np.float32(0.5), "b": jnp.asarray(2), "c": np.array("text"), "d": np.bool_(True)}
+    assert dict(capture(lambda x: {"h": x}, X, facts=facts).facts) == {
+        "model": "<lambda>",
+        "a": 0.5,
+        "b": 2,
+        "c": "text",
+        "d": True,
+    }
+
+
+def test_numbers_that_float16_does_not_have_are_told():
+    def network(x):
+        return {"h": 70_000 * x}
+
+    with pytest.raises(ValueError, match="layer 'h' has numbers beyond those of float16 in batch 0"):
+        capture(network, np.ones((2, 2)), dtype=jnp.float16)
+    assert capture(network, np.ones((2, 2)), dtype=jnp.bfloat16)["h"].dtype == jnp.bfloat16
+
+
+def test_what_is_no_layer_is_not_listed():
+    def network(x):
+        return {"h": 2 * x, "table": jnp.ones((7, 2)), "count": jnp.arange(4), "one": jnp.ones(())}
+
+    assert list(list_layers(network, np.ones((4, 2)))) == list(capture(network, np.ones((4, 2)))) == ["h"]
+    with pytest.raises(ValueError, match="list_layers: the model has no layers: no submodule returns one array"):
+        list_layers(lambda x: x, np.ones((4, 2)))
 
 
 def test_a_pool_of_another_shape_is_told():

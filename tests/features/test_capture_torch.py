@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is an extra")
 
-from jaxalign.features import capture, list_layers  # noqa: E402
+from jaxalign.features import FeatureFileError, capture, list_layers  # noqa: E402
 
 RNG = np.random.default_rng(0)
 TOKENS = RNG.integers(1, 30, size=(5, 7))
@@ -195,3 +195,41 @@ def test_rows_are_those_of_before_the_next_layer_wrote_over_them():
     expected = model[1](torch.as_tensor(x)).detach().numpy()
     assert (expected < 0).any()
     np.testing.assert_array_equal(capture(model, x)["1"], expected)
+
+
+def test_channels_of_images_and_of_sequences():
+    timm = pytest.importorskip("timm", reason="timm is an extra")
+    torch.manual_seed(0)
+    kind = timm.models.swin_transformer.SwinTransformer
+    swin = kind(img_size=32, patch_size=4, embed_dim=16, depths=(1, 1), num_heads=(2, 2), window_size=4, num_classes=3)
+    x = RNG.normal(size=(3, 3, 32, 32)).astype(np.float32)
+    swin.eval()
+    with torch.no_grad():
+        features = swin.forward_features(torch.as_tensor(x))
+    assert features.shape == (3, 4, 4, 32)  # channels last, as this model says
+    np.testing.assert_allclose(capture(swin, x)["norm"], features.mean(dim=(1, 2)).numpy(), rtol=1e-4, atol=1e-5)
+    first = capture(swin, x, layers="norm", channels="first")["norm"]
+    np.testing.assert_allclose(first, features.mean(dim=(2, 3)).numpy(), rtol=1e-4, atol=1e-5)
+    for dims, name in ((1, "Conv1d"), (3, "Conv3d")):
+        model = torch.nn.Sequential(getattr(torch.nn, name)(2, 5, 3), torch.nn.ReLU())
+        x = RNG.normal(size=(4, 2) + dims * (6,)).astype(np.float32)
+        with torch.no_grad():
+            values = model(torch.as_tensor(x)).mean(dim=tuple(range(2, 2 + dims))).numpy()
+        np.testing.assert_allclose(capture(model, x, channels="first")["1"], values, rtol=1e-4, atol=1e-5)
+        if dims == 3:  # more axes than sequences of tokens have
+            np.testing.assert_allclose(capture(model, x)["1"], values, rtol=1e-4, atol=1e-5)
+
+
+def test_another_model_does_not_go_on_with_a_capture(net, tmp_path):
+    x = RNG.normal(size=(6, 3, 8, 8)).astype(np.float32)
+
+    def stopping():
+        yield x[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        capture(net, stopping(), out=tmp_path / "net.npz")
+    with torch.no_grad():
+        net.norm.running_mean[0] += 1e-3
+    with pytest.raises(FeatureFileError, match=r"other settings \(model\)"):
+        capture(net, x, batch_size=2, out=tmp_path / "net.npz")

@@ -258,7 +258,7 @@ def test_what_returns_no_single_array_is_no_layer():
         ("net", [], TypeError, "layers must be a pattern of names or a list of them, got list"),
         (LinenNet(), "*", TypeError, r"model is a Linen module without variables; pass \(module, variables\)"),
         (3, "*", TypeError, r"model must be an NNX module or a pair \(Linen module, variables\)"),
-        (jnp.sin, "*", ValueError, "matches none of none"),
+        (jnp.sin, "*", ValueError, "the model has no layers: no submodule returns one array"),
     ],
 )
 def test_mistakes_are_named(model, layers, error, message):

@@ -24,7 +24,7 @@ def test_columns_of_lists_are_layers(tmp_path, matrix, dtype, kind):
         {
             "text": [f"t{i}" for i in range(6)],
             "small": lists(array, kind),
-            "id": [f"e{i}" for i in range(6)],
+            "id": pa.array([f"e{i}" for i in range(6)]).dictionary_encode(),
             "large": lists(matrix(d=4, dtype=dtype, start=9), kind),
             "label": [0, 1, 0, 1, 2, 2],
             "counts": pa.array([[1, 2]] * 6),
@@ -49,6 +49,7 @@ def test_columns_of_lists_are_layers(tmp_path, matrix, dtype, kind):
         ({"x": [[1.0, 2.0], [1.0, 2.0], [3.0, None]]}, r"column 'x': a number of row 2 is missing"),
         ({"x": [1.0, 2.0, 3.0]}, r"no layer: a column of lists of numbers is expected, .* got x double"),
         ({"x": [[1.0], [2.0], [3.0]], "id": [1, None, 3]}, r"column 'id': 1 of 3 rows have no value"),
+        ({"x": [[1.0], [2.0], [3.0]], "id": [1, 2, 3], "ids": [1, 2, 3]}, "has both a column 'id' and a column 'ids'"),
         ({"x": [[1.0], [2.0], [3.0]], "id": [1, 1, 3]}, r"ids must all be different"),
         ({"x": [[], [], []], "y": [[1.0], [2.0], [3.0]]}, r"layer 'x'"),
     ],
