@@ -7,9 +7,19 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxalign.studies.platonic import captions, language_models, make_scenes, render, scene_convergence, vision_models
+from jaxalign.features import Layers
+from jaxalign.studies.platonic import (
+    captions,
+    language_models,
+    make_scenes,
+    platonic_study,
+    render,
+    scene_convergence,
+    vision_models,
+)
 from jaxalign.studies.platonic import scenes as module
 from jaxalign.studies.platonic.figures import density_figure, scenes_figure
+from jaxalign.studies.platonic.scene_convergence import _of_widths
 from jaxalign.studies.platonic.scene_models import SceneLanguageModel
 
 SCENES = make_scenes(200, key=0)
@@ -146,10 +156,10 @@ def test_models_learn_and_bring_their_facts():
 def test_models_of_both_modalities_are_more_alike_than_chance_when_they_learned():
     seen = []
     found = scene_convergence(
-        key=0, widths=[8, 16], steps=[0, 600], densities=[1, 4], scenes=1024, samples=100, each=seen.append
+        key=0, widths=[8], steps=[0, 100, 600], densities=[1, 4], scenes=1024, samples=100, each=seen.append
     )
     assert seen[:2] == ["vision models", "language models"]
-    assert found.study.table().shape == (8, 8)
+    assert found.study.table().shape == (6, 6)
     chance = found.study.chance["mutual_knn"]
     assert abs(found.shuffled - chance) < 0.4 * chance
     assert found.trained > found.untrained > 2 * chance
@@ -165,12 +175,27 @@ def test_models_of_both_modalities_are_more_alike_than_chance_when_they_learned(
     assert found.trained == pytest.approx(table[np.ix_(rows, columns)].mean())
     within = found.study.trend("-loss", key=0, within="width")
     assert found.trend_within_widths.rho == within.rho
-    assert found.widths == (8, 16)
-    for steps, of_widths in ((600, found.trained_of_widths), (0, found.untrained_of_widths)):
-        narrow = [name.startswith("text-w8-") and f"-t{steps}-" in name for name in found.study.models_x]
-        wide = [name.startswith("image-w16-") and f"-t{steps}-" in name for name in found.study.models_y]
-        assert of_widths.shape == (2, 2)
-        assert of_widths[0, 1] == pytest.approx(table[np.ix_(narrow, wide)].mean())
+    assert found.widths == (8,)
+    np.testing.assert_allclose(found.trained_of_widths, found.trained)
+    np.testing.assert_allclose(found.untrained_of_widths, found.untrained)
+
+
+def test_widths_are_those_of_language_models_in_rows_and_of_vision_models_in_columns():
+    rng, sizes = np.random.default_rng(0), [(width, steps) for width in (8, 16) for steps in (0, 9)]
+    language, vision = (
+        {
+            f"{width} {steps}": Layers({"z": rng.normal(size=(40, 5))}, facts={"width": width, "steps": steps})
+            for width, steps in sizes
+        }
+        for _ in "xy"
+    )
+    study = platonic_study(language, vision)
+    for steps in (0, 9):
+        expected = [
+            [study.table()[sizes.index((one, steps)), sizes.index((other, steps))] for other in (8, 16)]
+            for one in (8, 16)
+        ]
+        np.testing.assert_allclose(_of_widths(study, (8, 16), steps), expected)
 
 
 @pytest.mark.parametrize(

@@ -108,12 +108,7 @@ def scene_convergence(
         table = platonic_study(language_models(key=telling, density=density, **only), good, progress=False).table()
         of_density.append(table.mean(axis=1))
     table = study.table()
-    width, trained, seed = ([study.competence(fact, of=of) for of in "xy"] for fact in ("width", "steps", "seed"))
-
-    def of_widths(count: int) -> Float[np.ndarray, "widths widths"]:
-        kept = [[(width[side] == w) & (trained[side] == count) for w in widths] for side in (0, 1)]
-        return np.array([[_mean(table, rows, columns) for columns in kept[1]] for rows in kept[0]])
-
+    trained, seed = ([study.competence(fact, of=of) for of in "xy"] for fact in ("steps", "seed"))
     one_seed = [
         _part(language, vision, seed[0] == i, seed[1] == i).trend("-loss", key=sampling, samples=samples)
         for i in range(seeds)
@@ -125,8 +120,8 @@ def scene_convergence(
         trend_of_seeds=tuple(one_seed),
         trend_within_widths=study.trend("-loss", key=sampling, samples=samples, within="width"),
         widths=tuple(int(w) for w in widths),
-        trained_of_widths=of_widths(longest),
-        untrained_of_widths=of_widths(0),
+        trained_of_widths=_of_widths(study, widths, longest),
+        untrained_of_widths=_of_widths(study, widths, 0),
         untrained=_mean(table, *(z == 0 for z in trained)),
         trained=_mean(table, *(z == longest for z in trained)),
         shuffled=shuffled_alignment(zip(language.values(), vision.values(), strict=False), shuffling),
@@ -143,6 +138,13 @@ def _part(
         *({name: z for (name, z), kept in zip(side.items(), chosen, strict=True) if kept} for side, chosen in sides),
         progress=False,
     )
+
+
+def _of_widths(study: PlatonicStudy, widths: Sequence[int], steps: int) -> Float[np.ndarray, "widths widths"]:
+    """Mean alignment of models of each two widths that were trained for so many steps."""
+    facts = {of: (study.competence("width", of=of), study.competence("steps", of=of)) for of in "xy"}
+    kept = {of: [(width == one) & (trained == steps) for one in widths] for of, (width, trained) in facts.items()}
+    return np.array([[_mean(study.table(), rows, columns) for columns in kept["y"]] for rows in kept["x"]])
 
 
 def _mean(table: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> float:

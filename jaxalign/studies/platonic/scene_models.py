@@ -136,12 +136,8 @@ def vision_models(
     train, test = _scenes("image", scenes, structure)
     images, held_out = render(train, key=2), render(test, key=3)
 
-    def loss(network: Any, images: Array, _: Array, rows: Array, key: Array) -> Scalar:
-        clean = images[rows]
-        noisy = clean + _NOISE * jax.random.normal(key, clean.shape, clean.dtype)
-        return jnp.mean((network(noisy) - clean) ** 2)
-
-    what = _What("vision_models", "image", SceneAutoencoder, loss, jnp.asarray(images), jnp.asarray(held_out), None)
+    data = jnp.asarray(images), jnp.asarray(held_out), None
+    what = _What("vision_models", "image", SceneAutoencoder, _noise_loss, *data)
     return _train_all(what, key, widths, steps, seeds)
 
 
@@ -186,14 +182,8 @@ def language_models(
     tokens, _ = captions(train, density=density, key=4)
     held_out, mask = captions(test, density=density, key=5)
 
-    def loss(network: Any, tokens: Array, _: Array, rows: Array, key: Array) -> Scalar:
-        chosen = tokens[rows]
-        following = chosen[:, 1:]
-        losses = optax.softmax_cross_entropy_with_integer_labels(network(chosen)[:, :-1], following)
-        real = (following > 0).astype(losses.dtype)
-        return jnp.sum(losses * real) / jnp.sum(real)
-
-    what = _What(name, "text", SceneLanguageModel, loss, jnp.asarray(tokens), jnp.asarray(held_out), jnp.asarray(mask))
+    data = jnp.asarray(tokens), jnp.asarray(held_out), jnp.asarray(mask)
+    what = _What(name, "text", SceneLanguageModel, _word_loss, *data)
     models = _train_all(what, key, widths, steps, seeds)
     return {
         name: Layers(
@@ -203,6 +193,22 @@ def language_models(
         )
         for name, z in models.items()
     }
+
+
+def _noise_loss(network: Any, images: Array, _: Array, rows: Array, key: Array) -> Scalar:
+    """Of images without the noise that was added to them, mean squares."""
+    clean = images[rows]
+    noisy = clean + _NOISE * jax.random.normal(key, clean.shape, clean.dtype)
+    return jnp.mean((network(noisy) - clean) ** 2)
+
+
+def _word_loss(network: Any, tokens: Array, _: Array, rows: Array, key: Array) -> Scalar:
+    """Of the next word, in nats, mean over words."""
+    chosen = tokens[rows]
+    following = chosen[:, 1:]
+    losses = optax.softmax_cross_entropy_with_integer_labels(network(chosen)[:, :-1], following)
+    real = (following > 0).astype(losses.dtype)
+    return jnp.sum(losses * real) / jnp.sum(real)
 
 
 class _What(NamedTuple):
